@@ -1,0 +1,131 @@
+"""Every setting of the platform, grouped by subsystem; `.env.example` describes them one by one."""
+
+from config.env import DEBUG, ROOT, env, secret
+
+BASE_DIR = ROOT
+
+# --- Web ---------------------------------------------------------------------------------------------------------------
+SECRET_KEY = secret("SKILLGATE_SECRET_KEY", development="development-only-secret-key-that-is-long-enough-for-checks-0123456789")
+ALLOWED_HOSTS = env.list("SKILLGATE_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("SKILLGATE_CSRF_TRUSTED_ORIGINS", default=[])
+BASE_URL = env.str("SKILLGATE_BASE_URL", default="http://127.0.0.1:8000")
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+MAX_BODY_BYTES = env.int("SKILLGATE_MAX_BODY_BYTES", default=4 * 1024 * 1024)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1000
+APPEND_SLASH = False
+USE_X_FORWARDED_HOST = False
+TRUSTED_PROXIES = env.list("SKILLGATE_TRUSTED_PROXIES", default=[])
+
+INSTALLED_APPS = [
+    "daphne",
+    "channels",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "config.apps.ConfigConfig",
+    "tenants.apps.TenantsConfig",
+    "usage.apps.UsageConfig",
+    "skills.apps.SkillsConfig",
+]
+MIDDLEWARE = [
+    "kit.middleware.request_ids",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [ROOT / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = ROOT / "staticfiles"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# --- Security ----------------------------------------------------------------------------------------------------------
+_BEHIND_TLS = env.bool("SKILLGATE_BEHIND_TLS", default=not DEBUG)
+SECURE_SSL_REDIRECT = _BEHIND_TLS
+SECURE_REDIRECT_EXEMPT = [r"^health/"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if TRUSTED_PROXIES else None
+SECURE_HSTS_SECONDS = 31_536_000 if _BEHIND_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _BEHIND_TLS
+SECURE_HSTS_PRELOAD = _BEHIND_TLS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _BEHIND_TLS
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+X_FRAME_OPTIONS = "DENY"
+AUTH_USER_MODEL = "tenants.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+KEY_PEPPERS: dict[str, str] = {
+    # Pepper id → pepper. The first is used for new keys; the second, if any, is still accepted and re-hashed on use.
+    **({"1": secret("SKILLGATE_KEY_PEPPER", development="development-only-pepper")}),
+    **({"0": env.str("SKILLGATE_KEY_PEPPER_PREVIOUS")} if env.str("SKILLGATE_KEY_PEPPER_PREVIOUS", default="") else {}),
+}
+
+# --- Postgres ----------------------------------------------------------------------------------------------------------
+DATABASES = {"default": env.db("DATABASE_URL", default="postgres://postgres@127.0.0.1:5432/skillgate")}
+DATABASES["default"]["CONN_MAX_AGE"] = 0
+POOL_MAX_CONNECTIONS = env.int("SKILLGATE_POOL_MAX_CONNECTIONS", default=12)
+POOL_TIMEOUT_SECONDS = env.float("SKILLGATE_POOL_TIMEOUT_SECONDS", default=2.0)
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Redis -------------------------------------------------------------------------------------------------------------
+REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+LIMITS_TIMEOUT_SECONDS = env.float("SKILLGATE_LIMITS_TIMEOUT_SECONDS", default=0.1)
+PROCESS_COUNT = env.int("SKILLGATE_PROCESS_COUNT", default=1)
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+
+# --- Celery ------------------------------------------------------------------------------------------------------------
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
+
+# --- Claude ------------------------------------------------------------------------------------------------------------
+ANTHROPIC_API_KEY = env.str("ANTHROPIC_API_KEY", default="")
+ANTHROPIC_BASE_URL = env.str("ANTHROPIC_BASE_URL", default="https://api.anthropic.com")
+EMULATOR_URL = env.str("SKILLGATE_EMULATOR_URL", default="")
+
+# --- Time and words ----------------------------------------------------------------------------------------------------
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+LANGUAGE_CODE = "en"
+
+# --- API ---------------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["kit.rest.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "kit.rest.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}

@@ -1,0 +1,1 @@
+"""The admin sites and the pages that need several apps at once."""

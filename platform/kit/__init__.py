@@ -1,0 +1,1 @@
+"""The domain-free toolbox: no models, no word of tenants, skills or usage."""

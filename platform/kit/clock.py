@@ -1,0 +1,14 @@
+"""The one place that reads the time. Entry points call it and pass `now` down."""
+
+import time
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    """This function will return the current instant, in UTC."""
+    return datetime.fromtimestamp(time.time(), tz=UTC)
+
+
+def monotonic() -> float:
+    """This function will return seconds on a clock that never goes back, for durations."""
+    return time.monotonic()

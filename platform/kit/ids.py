@@ -1,0 +1,60 @@
+"""The one place that makes identifiers and secrets."""
+
+import os
+import secrets
+import string
+import time
+from uuid import UUID
+
+BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_ENCODED_LENGTH = 22  # 62**22 > 2**128
+
+
+def uuid7() -> UUID:
+    """This function will return a UUID version 7 (RFC 9562): unique, and sorted by creation time."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & ((1 << 48) - 1)) << 80
+    value |= 0x7 << 76
+    value |= (random >> 68 & 0xFFF) << 64
+    value |= 0b10 << 62
+    value |= random & ((1 << 62) - 1)
+    return UUID(int=value)
+
+
+def base62(number: int, *, length: int) -> str:
+    """This function will write a number in base 62, padded with zeros to `length`."""
+    digits = []
+    for _ in range(length):
+        number, remainder = divmod(number, 62)
+        digits.append(BASE62[remainder])
+    return "".join(reversed(digits))
+
+
+def encode(prefix: str, value: UUID) -> str:
+    """This function will write a UUID as a public id, such as `run_02aBc…`."""
+    return f"{prefix}_{base62(value.int, length=_ENCODED_LENGTH)}"
+
+
+def decode(prefix: str, public_id: str) -> UUID | None:
+    """This function will read a public id back; None for anything that is not one."""
+    head, separator, digits = public_id.partition("_")
+    if head != prefix or not separator or len(digits) != _ENCODED_LENGTH:
+        return None
+    number = 0
+    for digit in digits:
+        index = BASE62.find(digit)
+        if index < 0:
+            return None
+        number = number * 62 + index
+    return UUID(int=number) if number < 1 << 128 else None
+
+
+def secret(length: int) -> str:
+    """This function will return `length` base62 characters of a CSPRNG."""
+    return "".join(secrets.choice(BASE62) for _ in range(length))
+
+
+def request_id() -> str:
+    """This function will return a new request id."""
+    return encode("req", uuid7())

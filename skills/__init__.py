@@ -1,0 +1,1 @@
+"""The work: skills, runs."""

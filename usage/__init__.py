@@ -1,0 +1,1 @@
+"""What was consumed: the ledger, prices, reports."""
