@@ -23,7 +23,9 @@ class Tenant(models.Model):
     slug = models.SlugField(max_length=63, unique=True)
     name = models.CharField(max_length=200)
     status = models.CharField(max_length=16, choices=Status, default=Status.ACTIVE, db_default=Status.ACTIVE)
-    timezone = models.CharField(max_length=64, default="UTC", db_default="UTC", help_text="IANA name; months and days are counted in it.")
+    timezone = models.CharField(
+        max_length=64, default="UTC", db_default="UTC", help_text="IANA name; months and days are counted in it."
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -52,7 +54,9 @@ class Membership(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["user"], name="user_belongs_to_one_tenant"),
-            models.CheckConstraint(condition=Q(role__in=["owner", "admin", "finance", "viewer"]), name="membership_role_is_known"),
+            models.CheckConstraint(
+                condition=Q(role__in=["owner", "admin", "finance", "viewer"]), name="membership_role_is_known"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -67,16 +71,44 @@ class ApiKey(models.Model):
         TEST = "test"
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="api_keys")
-    public_id = models.CharField(max_length=32, unique=True, help_text="How the key is named where the secret must not appear.")
+    public_id = models.CharField(
+        max_length=32, unique=True, help_text="How the key is named where the secret must not appear."
+    )
     name = models.CharField(max_length=100)
-    environment = models.CharField(max_length=8, choices=Environment, default=Environment.LIVE, db_default=Environment.LIVE)
+    environment = models.CharField(
+        max_length=8, choices=Environment, default=Environment.LIVE, db_default=Environment.LIVE
+    )
     digest = models.BinaryField(max_length=32, unique=True)
     pepper_id = models.CharField(max_length=16)
     display = models.CharField(max_length=32, help_text="Prefix, first four and last four characters.")
-    allowed_skills = ArrayField(models.CharField(max_length=64), default=list, db_default=[], blank=True, help_text="Skills it may call; empty means all.")
-    allowed_verbs = ArrayField(models.CharField(max_length=16), default=list, db_default=[], blank=True, help_text="run, read, messages; empty means all.")
-    allowed_models = ArrayField(models.CharField(max_length=64), default=list, db_default=[], blank=True, help_text="Models it may name on /v1/messages; empty means all priced.")
-    allowed_networks = ArrayField(models.CharField(max_length=64), default=list, db_default=[], blank=True, help_text="CIDR ranges it may call from; empty means any.")
+    allowed_skills = ArrayField(
+        models.CharField(max_length=64),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="Skills it may call; empty means all.",
+    )
+    allowed_verbs = ArrayField(
+        models.CharField(max_length=16),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="run, read, messages; empty means all.",
+    )
+    allowed_models = ArrayField(
+        models.CharField(max_length=64),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="Models it may name on /v1/messages; empty means all priced.",
+    )
+    allowed_networks = ArrayField(
+        models.CharField(max_length=64),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="CIDR ranges it may call from; empty means any.",
+    )
     requests_per_minute = models.PositiveIntegerField(default=60, db_default=60)
     tokens_per_minute = models.PositiveBigIntegerField(default=200_000, db_default=200_000)
     concurrent_calls = models.PositiveIntegerField(default=20, db_default=20)
@@ -84,8 +116,17 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     revoked_reason = models.CharField(max_length=200, blank=True, default="", db_default="")
     last_used_at = models.DateTimeField(null=True, blank=True)
-    family = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="successors", help_text="The first key of a chain of rotations; limits and budget are counted on it.")
-    rotated_from = models.OneToOneField("self", on_delete=models.PROTECT, null=True, blank=True, related_name="rotated_to")
+    family = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="successors",
+        help_text="The first key of a chain of rotations; limits and budget are counted on it.",
+    )
+    rotated_from = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="rotated_to"
+    )
     created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
 
@@ -93,7 +134,10 @@ class ApiKey(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["tenant", "id"], name="api_key_is_addressed_with_its_tenant"),
             models.CheckConstraint(condition=Q(environment__in=["live", "test"]), name="api_key_environment_is_known"),
-            models.CheckConstraint(condition=Q(requests_per_minute__gte=1, tokens_per_minute__gte=1, concurrent_calls__gte=1), name="api_key_limits_are_positive"),
+            models.CheckConstraint(
+                condition=Q(requests_per_minute__gte=1, tokens_per_minute__gte=1, concurrent_calls__gte=1),
+                name="api_key_limits_are_positive",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -111,21 +155,40 @@ class Budget(models.Model):
         DAY = "day"
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="budgets")
-    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, blank=True, related_name="budgets", help_text="The family's first key; empty: the whole tenant.")
+    key = models.ForeignKey(
+        ApiKey,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="budgets",
+        help_text="The family's first key; empty: the whole tenant.",
+    )
     skill = models.CharField(max_length=64, blank=True, default="", db_default="", help_text="Empty: every skill.")
     window = models.CharField(max_length=8, choices=Window, default=Window.MONTH, db_default=Window.MONTH)
     limit_tokens = models.PositiveBigIntegerField(null=True, blank=True)
     limit_micros = models.PositiveBigIntegerField(null=True, blank=True, help_text="Micro-dollars.")
-    thresholds = ArrayField(models.PositiveSmallIntegerField(), default=list, db_default=[50, 80, 100], help_text="Percentages that alert once each per window.")
+    thresholds = ArrayField(
+        models.PositiveSmallIntegerField(),
+        default=list,
+        db_default=[50, 80, 100],
+        help_text="Percentages that alert once each per window.",
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "key", "skill", "window"], nulls_distinct=False, name="budget_is_one_per_owner_and_window"),
+            models.UniqueConstraint(
+                fields=["tenant", "key", "skill", "window"],
+                nulls_distinct=False,
+                name="budget_is_one_per_owner_and_window",
+            ),
             models.CheckConstraint(condition=Q(window__in=["month", "day"]), name="budget_window_is_known"),
-            models.CheckConstraint(condition=Q(limit_tokens__isnull=False) | Q(limit_micros__isnull=False), name="budget_limits_something"),
             models.CheckConstraint(
-                condition=~Q(skill="", window="month") | Q(limit_tokens__isnull=False), name="monthly_budget_of_an_owner_limits_tokens"
+                condition=Q(limit_tokens__isnull=False) | Q(limit_micros__isnull=False), name="budget_limits_something"
+            ),
+            models.CheckConstraint(
+                condition=~Q(skill="", window="month") | Q(limit_tokens__isnull=False),
+                name="monthly_budget_of_an_owner_limits_tokens",
             ),
         ]
 
@@ -148,7 +211,9 @@ class BudgetIncrease(models.Model):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="budget_increase_ends_after_it_starts"),
+            models.CheckConstraint(
+                condition=Q(ends_at__gt=F("starts_at")), name="budget_increase_ends_after_it_starts"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -5,7 +5,9 @@ from config.env import DEBUG, ROOT, env, secret
 BASE_DIR = ROOT
 
 # --- Web ---------------------------------------------------------------------------------------------------------------
-SECRET_KEY = secret("SKILLGATE_SECRET_KEY", development="development-only-secret-key-that-is-long-enough-for-checks-0123456789")
+SECRET_KEY = secret(
+    "SKILLGATE_SECRET_KEY", development="development-only-secret-key-that-is-long-enough-for-checks-0123456789"
+)
 ALLOWED_HOSTS = env.list("SKILLGATE_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("SKILLGATE_CSRF_TRUSTED_ORIGINS", default=[])
 BASE_URL = env.str("SKILLGATE_BASE_URL", default="http://127.0.0.1:8000")
@@ -84,7 +86,12 @@ X_FRAME_OPTIONS = "DENY"
 AUTH_USER_MODEL = "tenants.User"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
 ]
 KEY_PEPPERS: dict[str, str] = {
     # Pepper id → pepper. The first is used for new keys; the second, if any, is still accepted and re-hashed on use.
@@ -112,6 +119,13 @@ CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
 ANTHROPIC_API_KEY = env.str("ANTHROPIC_API_KEY", default="")
 ANTHROPIC_BASE_URL = env.str("ANTHROPIC_BASE_URL", default="https://api.anthropic.com")
 EMULATOR_URL = env.str("SKILLGATE_EMULATOR_URL", default="")
+
+SKILL_MODELS = {
+    # What `model: fast` and the like in a skill stand for.
+    "fast": env.str("SKILLGATE_MODEL_FAST", default="claude-haiku-4-5"),
+    "balanced": env.str("SKILLGATE_MODEL_BALANCED", default="claude-sonnet-5"),
+    "deep": env.str("SKILLGATE_MODEL_DEEP", default="claude-opus-5"),
+}
 
 # --- Time and words ----------------------------------------------------------------------------------------------------
 USE_TZ = True

@@ -118,7 +118,9 @@ class RateLimited(SkillgateError):
     type = "rate_limit_error"
     status = 429
 
-    def __init__(self, message: str, *, retry_after: int, headers: dict[str, str] | None = None, **details: Any) -> None:
+    def __init__(
+        self, message: str, *, retry_after: int, headers: dict[str, str] | None = None, **details: Any
+    ) -> None:
         super().__init__(
             message,
             headers={**(headers or {}), "Retry-After": str(max(1, retry_after))},

@@ -1,0 +1,105 @@
+"""The hot path's way to Postgres: one bounded pool of async connections for each event loop.
+
+Django's ORM holds a thread and a connection for the length of a request; this pool lends a
+connection for the length of a statement. When Postgres is down, or no connection comes free
+in time, callers get `Unavailable` and nothing has happened.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+from django.conf import settings
+from django.db import connections
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from kit.errors import Unavailable
+
+Connection = psycopg.AsyncConnection[DictRow]
+Pool = AsyncConnectionPool[Connection]
+
+_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
+_STATEMENT_TIMEOUT_MS = 15_000
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed)
+
+
+def conninfo() -> dict[str, Any]:
+    """This function will return the connection parameters Django uses now (a test's database included)."""
+    parameters = connections["default"].get_connection_params()
+    for of_django in ("cursor_factory", "context", "prepare_threshold", "client_encoding", "assume_role"):
+        parameters.pop(of_django, None)
+    return parameters
+
+
+async def pool() -> Pool:
+    """This function will return the running loop's pool, opened on first use."""
+    loop = asyncio.get_running_loop()
+    found = _pools.get(loop)
+    if found is None:
+        found = AsyncConnectionPool(
+            kwargs={
+                **conninfo(),
+                "autocommit": True,
+                "row_factory": dict_row,
+                "connect_timeout": 2,
+                "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_MS} -c lock_timeout={_STATEMENT_TIMEOUT_MS}",
+            },
+            min_size=1,
+            max_size=settings.POOL_MAX_CONNECTIONS,
+            timeout=settings.POOL_TIMEOUT_SECONDS,
+            reconnect_timeout=2,
+            open=False,
+            name="skillgate",
+        )
+        _pools[loop] = found
+        await found.open(wait=False)
+    return found
+
+
+async def close() -> None:
+    """This function will close the running loop's pool, if it has one."""
+    found = _pools.pop(asyncio.get_running_loop(), None)
+    if found is not None:
+        await found.close()
+
+
+@contextmanager
+def _unavailable_when_lost() -> Iterator[None]:
+    try:
+        yield
+    except _LOST as lost:
+        raise Unavailable("The database cannot be reached right now; nothing was done. Try again.") from lost
+
+
+@asynccontextmanager
+async def connection() -> AsyncIterator[Connection]:
+    """This function will lend an autocommitting connection whose rows are dicts.
+
+    Raises `Unavailable` when Postgres is down, is lost during the statement, or when no
+    connection comes free within `POOL_TIMEOUT_SECONDS`.
+    """
+    with _unavailable_when_lost():
+        async with (await pool()).connection() as lent:
+            yield lent
+
+
+async def fetch_all(query: str, parameters: Any = None) -> list[DictRow]:
+    """This function will run one statement and return all its rows."""
+    async with connection() as lent:
+        return await (await lent.execute(query.encode(), parameters)).fetchall()
+
+
+async def fetch_one(query: str, parameters: Any = None) -> DictRow | None:
+    """This function will run one statement and return its first row, or None."""
+    async with connection() as lent:
+        return await (await lent.execute(query.encode(), parameters)).fetchone()
+
+
+async def execute(query: str, parameters: Any = None) -> int:
+    """This function will run one statement and return how many rows it touched."""
+    async with connection() as lent:
+        return (await lent.execute(query.encode(), parameters)).rowcount
