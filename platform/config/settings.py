@@ -1,5 +1,7 @@
 """Every setting of the platform, grouped by subsystem; `.env.example` describes them one by one."""
 
+from urllib.parse import unquote
+
 from config.env import DEBUG, ROOT, env, secret
 
 BASE_DIR = ROOT
@@ -95,12 +97,13 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 KEY_PEPPERS: dict[str, str] = {
     # Pepper id → pepper. The first is used for new keys; the second, if any, is still accepted and re-hashed on use.
-    **({"1": secret("SKILLGATE_KEY_PEPPER", development="development-only-pepper")}),
+    "1": secret("SKILLGATE_KEY_PEPPER", development="development-only-pepper"),
     **({"0": env.str("SKILLGATE_KEY_PEPPER_PREVIOUS")} if env.str("SKILLGATE_KEY_PEPPER_PREVIOUS", default="") else {}),
 }
 
 # --- Postgres ----------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL", default="postgres://postgres@127.0.0.1:5432/skillgate")}
+DATABASES["default"]["HOST"] = unquote(DATABASES["default"]["HOST"])  # a Unix socket's folder comes percent-encoded
 DATABASES["default"]["CONN_MAX_AGE"] = 0
 POOL_MAX_CONNECTIONS = env.int("SKILLGATE_POOL_MAX_CONNECTIONS", default=12)
 POOL_TIMEOUT_SECONDS = env.float("SKILLGATE_POOL_TIMEOUT_SECONDS", default=2.0)

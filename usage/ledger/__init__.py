@@ -1,0 +1,11 @@
+"""The ledger: nothing goes upstream without a committed row, and every row is closed exactly once.
+
+`reserve` opens a usage event against the budgets of tenant, key and skill; `heartbeat` renews
+its lease; `settle` closes it; `sweep` closes what nobody closed. No other code writes usage.
+"""
+
+from usage.ledger.entries import LEASE_SECONDS, Admission, Closing, Reservation
+from usage.ledger.refusals import refusal
+from usage.ledger.verbs import drain, heartbeat, reserve, settle, sweep
+
+__all__ = ["LEASE_SECONDS", "Admission", "Closing", "Reservation", "drain", "heartbeat", "refusal", "reserve", "settle", "sweep"]

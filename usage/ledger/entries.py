@@ -1,0 +1,98 @@
+"""What goes into the ledger and what comes back."""
+
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from tenants.keys import Caller
+from usage.pricing import Tokens
+
+ClosingState = Literal["settled", "released", "estimated"]
+LEASE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The question whether one upstream attempt may be made, and at most how much it can use.
+
+    `input_tokens` and `output_tokens` are upper bounds; `micros` is an upper bound of the cost.
+    """
+
+    event_id: UUID
+    run_id: UUID
+    attempt: int
+    purpose: str
+    request_id: str
+    entry_point: str
+    skill: str
+    skill_version: int | None
+    model: str
+    input_tokens: int
+    output_tokens: int
+    micros: int
+    price_version: int
+
+    @property
+    def tokens(self) -> int:
+        """All tokens that the attempt can use."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """An open usage event: the right to make one upstream attempt."""
+
+    caller: Caller
+    admission: Admission
+    month: date
+    number: int
+    opened_at: datetime
+
+    @property
+    def event_id(self) -> UUID:
+        """The usage event's id."""
+        return self.admission.event_id
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How an attempt ended: the state, what upstream reported (or the bound), its cost and circumstances."""
+
+    state: ClosingState
+    tokens: Tokens = Tokens()
+    cost_micros: int = 0
+    stop_reason: str = ""
+    error_type: str = ""
+    upstream_request_id: str = ""
+    service_tier: str = ""
+    first_output_ms: int | None = None
+    duration_ms: int | None = None
+
+
+def admission_row(caller: Caller, admission: Admission) -> dict[str, Any]:
+    """This function will render an admission as `usage_reserve` reads it."""
+    row = asdict(admission)
+    row |= {
+        "id": str(row.pop("event_id")),
+        "run_id": str(admission.run_id),
+        "tenant_id": caller.tenant_id,
+        "key_id": caller.key_id,
+        "family_id": caller.family_id,
+        "tokens": admission.tokens,
+        "lease_seconds": LEASE_SECONDS,
+    }
+    return row
+
+
+def closing_row(reservation: Reservation, closing: Closing) -> dict[str, Any]:
+    """This function will render a closing as `usage_settle` reads it."""
+    row = asdict(closing)
+    row |= {f"{name}_tokens": count for name, count in row.pop("tokens").items()}
+    row |= {
+        "id": str(reservation.event_id),
+        "month": reservation.month.isoformat(),
+        "tenant_id": reservation.caller.tenant_id,
+        "lapsed_only": False,
+    }
+    return row

@@ -1,0 +1,203 @@
+"""What was consumed: budget accounts, usage events, prices. `usage.ledger` is the only writer of the first two."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from tenants.models import ApiKey, Tenant
+
+
+class TenantTally(models.Model):
+    """The last number given to a usage event of a tenant; its row lock is the tenant's ledger mutex."""
+
+    tenant = models.OneToOneField(Tenant, on_delete=models.PROTECT, primary_key=True, related_name="+")
+    last_number = models.BigIntegerField(default=0, db_default=0)
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}: {self.last_number}"
+
+
+class BudgetAccount(models.Model):
+    """What the events in one scope (tenant, key, skill) and period hold reserved and have settled.
+
+    At every commit `reserved_*` is the sum over the open events in scope and `settled_*` the
+    sum over the closed ones; `verify_ledger` checks it. The limits are the Budget's.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="+")
+    skill = models.CharField(max_length=64, default="", db_default="")
+    window = models.CharField(max_length=8)
+    period = models.DateField(help_text="First day of the window, in the tenant's time zone.")
+    reserved_tokens = models.BigIntegerField(default=0, db_default=0)
+    settled_tokens = models.BigIntegerField(default=0, db_default=0)
+    reserved_micros = models.BigIntegerField(default=0, db_default=0)
+    settled_micros = models.BigIntegerField(default=0, db_default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "window", "period", "key", "skill"],
+                nulls_distinct=False,
+                name="budget_account_is_one_per_scope_and_period",
+            ),
+            models.CheckConstraint(
+                condition=Q(reserved_tokens__gte=0, settled_tokens__gte=0, reserved_micros__gte=0, settled_micros__gte=0),
+                name="budget_account_is_never_negative",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"tenant {self.tenant_id} key {self.key_id} {self.skill} {self.window} {self.period}"
+
+
+class UsageEvent(models.Model):
+    """One upstream attempt: opened before the call, closed exactly once, never edited after.
+
+    The table is partitioned by `month`; its key in the database is (month, id).
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        SETTLED = "settled"
+        RELEASED = "released"
+        ESTIMATED = "estimated"
+
+    id = models.UUIDField(primary_key=True)
+    month = models.DateField()
+    day = models.DateField()
+    number = models.BigIntegerField(help_text="Gapless within the tenant, in admission order.")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
+    family = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
+    run_id = models.UUIDField()
+    attempt = models.SmallIntegerField()
+    purpose = models.CharField(max_length=16, help_text="answer or repair")
+    request_id = models.CharField(max_length=128)
+    entry_point = models.CharField(max_length=16)
+    skill = models.CharField(max_length=64)
+    skill_version = models.IntegerField(null=True)
+    model = models.CharField(max_length=64)
+    state = models.CharField(max_length=16, choices=State)
+    reserved_tokens = models.BigIntegerField()
+    reserved_output_tokens = models.BigIntegerField()
+    reserved_micros = models.BigIntegerField()
+    input_tokens = models.BigIntegerField(default=0)
+    output_tokens = models.BigIntegerField(default=0)
+    cache_write_5m_tokens = models.BigIntegerField(default=0)
+    cache_write_1h_tokens = models.BigIntegerField(default=0)
+    cache_read_tokens = models.BigIntegerField(default=0)
+    charged_tokens = models.BigIntegerField(default=0)
+    cost_micros = models.BigIntegerField(default=0)
+    price_version = models.IntegerField()
+    stop_reason = models.CharField(max_length=32, default="")
+    error_type = models.CharField(max_length=64, default="")
+    upstream_request_id = models.CharField(max_length=128, default="")
+    service_tier = models.CharField(max_length=32, default="")
+    opened_at = models.DateTimeField()
+    lease_until = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    first_output_ms = models.IntegerField(null=True)
+    duration_ms = models.IntegerField(null=True)
+
+    class Meta:
+        managed = False
+        db_table = "usage_event"
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}/{self.number} {self.model} {self.state}"
+
+
+class PriceBook(models.Model):
+    """One loading of prices. Its id is the price version that events carry; it never changes once loaded."""
+
+    digest = models.CharField(max_length=64, unique=True)
+    source = models.CharField(max_length=500)
+    as_of = models.DateField()
+    loaded_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"price version {self.pk} ({self.as_of})"
+
+
+class Price(models.Model):
+    """Micro-dollars per million tokens of one class of one model, from a day on and a prompt length on."""
+
+    class TokenClass(models.TextChoices):
+        INPUT = "input"
+        OUTPUT = "output"
+        CACHE_WRITE_5M = "cache_write_5m"
+        CACHE_WRITE_1H = "cache_write_1h"
+        CACHE_READ = "cache_read"
+        BATCH_INPUT = "batch_input"
+        BATCH_OUTPUT = "batch_output"
+
+    book = models.ForeignKey(PriceBook, on_delete=models.PROTECT, related_name="prices")
+    model = models.CharField(max_length=64)
+    token_class = models.CharField(max_length=16, choices=TokenClass)
+    prompt_from = models.BigIntegerField(default=0, help_text="Applies to calls whose prompt has at least this many tokens.")
+    effective_from = models.DateField()
+    micros_per_million = models.BigIntegerField()
+    source = models.CharField(max_length=500)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["book", "model", "token_class", "prompt_from", "effective_from"], name="price_is_stated_once_per_version"
+            ),
+            models.CheckConstraint(condition=Q(micros_per_million__gte=0, prompt_from__gte=0), name="price_is_never_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.token_class} {self.micros_per_million}"
+
+
+class BudgetAlert(models.Model):
+    """That a soft threshold of a budget was passed in a period: one row, one alert."""
+
+    account = models.ForeignKey(BudgetAccount, on_delete=models.PROTECT, related_name="alerts")
+    unit = models.CharField(max_length=8, help_text="tokens or micros")
+    threshold = models.PositiveSmallIntegerField(help_text="Percent of the limit.")
+    used = models.BigIntegerField()
+    limit = models.BigIntegerField()
+    raised_at = models.DateTimeField(db_default=Now())
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "unit", "threshold"], name="budget_alert_is_raised_once"),
+            models.CheckConstraint(condition=Q(unit__in=["tokens", "micros"]), name="budget_alert_unit_is_known"),
+            models.CheckConstraint(condition=Q(used__gte=F("limit") * F("threshold") / 100), name="budget_alert_is_true"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.threshold} % of {self.unit}"
+
+
+class DailyUsage(models.Model):
+    """Totals of the closed events of one day, key, skill and model: a rollup that can be rebuilt from events."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    day = models.DateField()
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
+    skill = models.CharField(max_length=64)
+    model = models.CharField(max_length=64)
+    calls = models.BigIntegerField()
+    errors = models.BigIntegerField()
+    estimated_calls = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    cache_write_5m_tokens = models.BigIntegerField()
+    cache_write_1h_tokens = models.BigIntegerField()
+    cache_read_tokens = models.BigIntegerField()
+    charged_tokens = models.BigIntegerField()
+    cost_micros = models.BigIntegerField()
+    estimated_micros = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "day", "key", "skill", "model"], name="daily_usage_is_one_per_day_and_cause"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} tenant {self.tenant_id} {self.skill} {self.model}"
