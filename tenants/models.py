@@ -177,6 +177,7 @@ class Budget(models.Model):
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(fields=["tenant", "id"], name="budget_is_addressed_with_its_tenant"),
             models.UniqueConstraint(
                 fields=["tenant", "key", "skill", "window"],
                 nulls_distinct=False,
@@ -236,3 +237,21 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M} {self.actor} {self.action}"
+
+
+class Refusal(models.Model):
+    """How many calls of a key were refused in an hour, and why; counted in batches, for people to look at."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+", help_text="The family's first key.")
+    hour = models.DateTimeField(help_text="The hour's first instant.")
+    reason = models.CharField(max_length=64)
+    count = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["key", "hour", "reason"], name="refusal_is_one_per_key_hour_and_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.count} × {self.reason} in {self.hour:%Y-%m-%d %H}h"
