@@ -123,6 +123,9 @@ ANTHROPIC_API_KEY = env.str("ANTHROPIC_API_KEY", default="")
 ANTHROPIC_BASE_URL = env.str("ANTHROPIC_BASE_URL", default="https://api.anthropic.com")
 EMULATOR_URL = env.str("SKILLGATE_EMULATOR_URL", default="")
 
+CLAUDE_CONNECT_SECONDS = env.float("SKILLGATE_CLAUDE_CONNECT_SECONDS", default=5.0)
+CLAUDE_SILENCE_SECONDS = env.float("SKILLGATE_CLAUDE_SILENCE_SECONDS", default=60.0)
+CLAUDE_TOTAL_SECONDS = env.float("SKILLGATE_CLAUDE_TOTAL_SECONDS", default=600.0)
 SKILL_MODELS = {
     # What `model: fast` and the like in a skill stand for.
     "fast": env.str("SKILLGATE_MODEL_FAST", default="claude-haiku-4-5"),

@@ -1,0 +1,126 @@
+"""One upstream attempt, streamed. The events are Claude's own, decoded once and not modelled again."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from kit import clock, sse
+from kit.errors import SkillgateError
+from skills.claude import faults
+from skills.claude.client import client
+from skills.claude.observation import Observation
+
+_HIDDEN = ("thinking", "redacted_thinking")
+_DELTA_TEXTS = ("text", "partial_json", "thinking", "signature")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One event of the Messages API's stream: its type, its JSON, and the JSON as it came."""
+
+    type: str
+    data: dict[str, Any]
+    raw: str
+
+
+class Call:
+    """One call of `POST /v1/messages`; `observed` says at any moment what is known of it."""
+
+    def __init__(self, body: dict[str, Any], *, environment: str, reference: str) -> None:
+        self._body = body
+        self._environment = environment
+        self._reference = reference
+        self.observed = Observation()
+
+    async def events(self) -> AsyncIterator[StreamEvent]:
+        """This function will make the call and yield its events up to `message_stop`.
+
+        Raises the errors of `kit.errors` that upstream faults map to. However it ends, also by
+        cancellation, `observed` is complete afterwards.
+        """
+        seen = self.observed
+        seen.started_at = seen.last_seen_at = clock.monotonic()
+        try:
+            async with asyncio.timeout(settings.CLAUDE_TOTAL_SECONDS):
+                async with aclosing(self._read()) as events:
+                    async for event in events:
+                        self._observe(event)
+                        yield event
+            if not seen.is_finished:
+                raise self._fail(faults.truncated())
+        except faults.BROKEN as raised:
+            raise self._fail(faults.of_exception(raised)) from raised
+        except TimeoutError as late:
+            raise self._fail(faults.of_error_event("timeout_error")) from late
+        except (asyncio.CancelledError, GeneratorExit):
+            seen.is_cancelled = not seen.is_finished
+            raise
+        finally:
+            seen.ended_at = clock.monotonic()
+
+    async def _read(self) -> AsyncIterator[StreamEvent]:
+        sdk = client(self._environment)
+        decoder = sse.Decoder()
+        self.observed.is_sent = True
+        # The body goes as it is: the SDK's models would only parse and rebuild it.
+        async with sdk.messages.with_streaming_response.create(
+            model=self._body["model"],
+            max_tokens=self._body["max_tokens"],
+            messages=(),
+            stream=True,
+            extra_body=self._body,
+            extra_headers={"x-client-reference": self._reference},
+        ) as response:
+            self.observed.request_id = (response.request_id or "")[:128]
+            async for chunk in response.iter_bytes():
+                for event in decoder.feed(chunk):
+                    if event.event != "ping" and event.data:
+                        yield StreamEvent(type=event.event, data=_object(event.data), raw=event.data)
+
+    def _observe(self, event: StreamEvent) -> None:
+        seen = self.observed
+        seen.last_seen_at = clock.monotonic()
+        if event.type == "content_block_delta":
+            self._see_delta(event.data.get("delta"))
+        elif event.type == "content_block_start":
+            self._see_block(event.data.get("content_block"))
+        elif event.type == "message_start":
+            message = event.data.get("message")
+            seen.see_start(message if isinstance(message, dict) else {})
+        elif event.type == "message_delta":
+            seen.see_end(event.data)
+        elif event.type == "message_stop":
+            seen.is_finished = True
+        elif event.type == "error":
+            error = event.data.get("error")
+            raise self._fail(faults.of_error_event(str((error if isinstance(error, dict) else {}).get("type"))))
+
+    def _see_delta(self, delta: Any) -> None:
+        seen = self.observed
+        if seen.first_output_at is None:
+            seen.first_output_at = seen.last_seen_at
+        if isinstance(delta, dict):
+            for name in _DELTA_TEXTS:
+                if isinstance(delta.get(name), str):
+                    seen.output_bytes += len(delta[name].encode(errors="surrogatepass"))
+
+    def _see_block(self, block: Any) -> None:
+        if isinstance(block, dict):
+            self.observed.has_hidden_output |= block.get("type") in _HIDDEN
+            self.observed.output_bytes += len(json.dumps(block))
+
+    def _fail(self, fault: faults.Fault) -> SkillgateError:
+        self.observed.fault = fault
+        return fault.error
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise json.JSONDecodeError("a stream event is an object", text, 0)
+    return value
