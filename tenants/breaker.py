@@ -1,0 +1,85 @@
+"""A breaker: after trouble nobody waits for the broken part; one call at a time finds out whether it is back."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from kit import clock
+
+logger = logging.getLogger(__name__)
+
+_MOST_FAILURES = 3
+_SHORTEST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+class Breaker:
+    """Closed, everything passes. It opens after three failures in a row, or at once after a timeout.
+
+    Open, nothing passes for a second, then a single probe; each failed probe doubles the pause up
+    to five seconds. Pauses are jittered, so that processes do not come back in step.
+    """
+
+    def __init__(self, name: str, *, monotonic: Callable[[], float] = clock.monotonic) -> None:
+        self._name = name
+        self._monotonic = monotonic
+        self._failures = 0
+        self._pause = _SHORTEST_PAUSE_SECONDS
+        self._opens_at: float | None = None  # when the next probe may go; None while closed
+        self._is_probing = False
+
+    @property
+    def is_open(self) -> bool:
+        return self._opens_at is not None
+
+    def admits(self) -> bool:
+        """This function will tell whether to try; a True while open makes the caller the probe, so it must report."""
+        if self._opens_at is None:
+            return True
+        if self._is_probing or self._monotonic() < self._opens_at:
+            return False
+        self._is_probing = True
+        return True
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """This function will take a probe that ends without a report, such as a cancelled one, for a failed one."""
+        is_probe = self._is_probing  # while closed there is none, and while open only the probe comes here
+        try:
+            yield
+        finally:
+            if is_probe and self._is_probing:
+                self._is_probing = False
+                self._open()
+
+    def worked(self) -> None:
+        """This function will close the breaker."""
+        if self._opens_at is not None:
+            logger.info("%s: shared state is back", self._name)
+        self._failures, self._pause, self._opens_at, self._is_probing = 0, _SHORTEST_PAUSE_SECONDS, None, False
+
+    def failed(self, trouble: BaseException) -> None:
+        """This function will count a failure."""
+        self._failures += 1
+        if self._opens_at is None:
+            if self._failures >= _MOST_FAILURES or _is_timeout(trouble):
+                logger.warning("%s: going on without shared state: %s", self._name, trouble or type(trouble).__name__)
+                self._open()
+        elif self._is_probing:
+            self._is_probing = False
+            self._open()
+
+    def seconds_to_probe(self) -> float:
+        """This function will return how long it is until shared state is tried again."""
+        return max(0.0, (self._opens_at or 0.0) - self._monotonic())
+
+    def _open(self) -> None:
+        jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads processes, keeps no secret
+        self._opens_at = self._monotonic() + self._pause * jitter
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _is_timeout(trouble: BaseException) -> bool:
+    return isinstance(trouble, (TimeoutError, asyncio.TimeoutError)) or "timeout" in type(trouble).__name__.lower()

@@ -1,0 +1,179 @@
+"""From the text a stranger sent to a caller, in one statement at most.
+
+Every reason for refusal gives the same answer; which one it was is gathered for the audit log and
+written later. What a good key leaves behind (last use, a digest under an older pepper) likewise.
+"""
+
+import ipaddress
+import threading
+from datetime import datetime
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from django.conf import settings
+
+from kit import control, pg
+from kit.errors import AuthenticationFailed
+from tenants import audit, periodic
+from tenants.audit import RefusedKey
+from tenants.keys import cache, failures, form
+from tenants.keys.cache import Known
+from tenants.keys.caller import Caller
+
+forget = cache.forget
+
+_LOOK_UP = """
+SELECT k.id, coalesce(k.family_id, k.id) AS family_id, k.public_id, k.name, k.display, k.tenant_id, k.environment,
+    k.allowed_skills, k.allowed_verbs, k.allowed_models, k.allowed_networks, k.requests_per_minute,
+    k.tokens_per_minute, k.concurrent_calls, k.expires_at, k.revoked_at, k.pepper_id,
+    t.slug AS tenant_slug, t.timezone AS tenant_timezone, t.status AS tenant_status
+FROM tenants_apikey k JOIN tenants_tenant t ON t.id = k.tenant_id
+WHERE k.digest = ANY(%(digests)s)
+"""
+
+
+async def authenticate(raw: str | None, *, address: str, now: datetime, fresh: bool = False) -> Caller:
+    """This function will return who calls; `fresh` does not trust what was looked up in the last seconds.
+
+    Raises `AuthenticationFailed`, the same for every reason; `RateLimited` instead for an address
+    that failed too often; `Unavailable` without a database.
+    """
+    periodic.ensure()
+    control.listener()
+    try:
+        known = await _find(raw, now=now, fresh=fresh)
+        _check_now(known, address=address, now=now)
+    except _Refused as refused:
+        audit.gather(refused.key._replace(address=address), now=now)
+    else:
+        _last_uses[known.caller.key_id] = now
+        return known.caller
+    await failures.count(address, now=now)
+    raise AuthenticationFailed
+
+
+class _Refused(Exception):
+    """The reason, for us alone."""
+
+    def __init__(self, key: RefusedKey) -> None:
+        super().__init__(key.reason)
+        self.key = key
+
+
+async def _find(raw: str | None, *, now: datetime, fresh: bool) -> Known:
+    if not raw:
+        raise _Refused(RefusedKey("absent"))
+    if not form.is_well_formed(raw):
+        raise _Refused(RefusedKey("malformed"))
+    digests = form.digests(raw)
+    current = next(iter(digests.values()))
+    known = None if fresh else cache.find(current, now=now)
+    if known is None:
+        generation = cache.generation()
+        row = await pg.fetch_one(_LOOK_UP, {"digests": list(digests.values())})
+        if row is None:
+            raise _Refused(RefusedKey("unknown", display=form.display(raw)))
+        known = _known(row, now=now)
+        _check_row(row, caller=known.caller)
+        cache.keep(current, known, generation=generation)
+        _rehash_later(row, current=current)
+    return known
+
+
+def _check_row(row: dict[str, Any], *, caller: Caller) -> None:
+    if row["revoked_at"] is not None:
+        raise _refused("revoked", caller)
+    if row["tenant_status"] != "active":
+        raise _refused("suspended_tenant", caller)
+
+
+def _check_now(known: Known, *, address: str, now: datetime) -> None:
+    """What can change from one call to the next is checked on each, also for a key looked up before."""
+    if known.caller.expires_at is not None and known.caller.expires_at <= now:
+        raise _refused("expired", known.caller)
+    if known.networks and not _is_within(address, known.networks):
+        raise _refused("network", known.caller)
+
+
+def _refused(reason: str, caller: Caller) -> _Refused:
+    return _Refused(RefusedKey(reason, display=caller.display, tenant_id=caller.tenant_id, public_id=caller.public_id))
+
+
+def _is_within(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(parsed, "ipv4_mapped", None)  # ::ffff:192.0.2.1 is an IPv4 caller on a dual-stack socket
+    return any((mapped or parsed) in network for network in networks)
+
+
+@lru_cache(maxsize=1024)
+def _network(text: str) -> IPv4Network | IPv6Network:
+    return ipaddress.ip_network(text)
+
+
+def _known(row: dict[str, Any], *, now: datetime) -> Known:
+    caller = Caller(
+        key_id=row["id"],
+        family_id=row["family_id"],
+        public_id=row["public_id"],
+        name=row["name"],
+        display=row["display"],
+        tenant_id=row["tenant_id"],
+        tenant_slug=row["tenant_slug"],
+        tenant_timezone=row["tenant_timezone"],
+        environment=row["environment"],
+        allowed_skills=frozenset(row["allowed_skills"]),
+        allowed_verbs=frozenset(row["allowed_verbs"]),
+        allowed_models=frozenset(row["allowed_models"]),
+        requests_per_minute=row["requests_per_minute"],
+        tokens_per_minute=row["tokens_per_minute"],
+        concurrent_calls=row["concurrent_calls"],
+        expires_at=row["expires_at"],
+    )
+    return Known(caller, networks=tuple(map(_network, row["allowed_networks"])), looked_up_at=now)
+
+
+# --- What a good key leaves behind, written later -----------------------------------------------------------------------
+
+_last_uses: dict[int, datetime] = {}
+_rehashes: dict[int, tuple[str, bytes, str]] = {}  # key id → the pepper it was found under, new digest, new pepper
+_lock = threading.Lock()
+
+
+def _rehash_later(row: dict[str, Any], *, current: bytes) -> None:
+    newest = next(iter(settings.KEY_PEPPERS))
+    if row["pepper_id"] != newest:
+        _rehashes[row["id"]] = (row["pepper_id"], current, newest)
+
+
+@periodic.every(5)
+async def write_last_uses() -> None:
+    """This function will write when keys were last used, for each at most once a minute."""
+    with _lock:
+        taken = dict(_last_uses)
+        _last_uses.clear()
+    if taken:
+        await pg.execute(
+            """
+            UPDATE tenants_apikey k SET last_used_at = u.at
+            FROM (SELECT id, at FROM unnest(%(ids)s::bigint[], %(times)s::timestamptz[]) AS v(id, at) ORDER BY id) u
+            WHERE k.id = u.id AND (k.last_used_at IS NULL OR k.last_used_at <= u.at - interval '1 minute')
+            """,
+            {"ids": list(taken), "times": list(taken.values())},
+        )
+
+
+@periodic.every(5)
+async def rehash() -> None:
+    """This function will store the digest under the newest pepper for keys that came in under an older one."""
+    with _lock:
+        taken = dict(_rehashes)
+        _rehashes.clear()
+    for key_id, (old, digest, new) in taken.items():
+        await pg.execute(
+            "UPDATE tenants_apikey SET digest = %(digest)s, pepper_id = %(new)s WHERE id = %(id)s AND pepper_id = %(old)s",
+            {"digest": digest, "new": new, "id": key_id, "old": old},
+        )

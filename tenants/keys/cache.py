@@ -1,0 +1,83 @@
+"""Good keys seen in the last seconds, by digest, in this process.
+
+It spares the database a look for each call of a busy key and decides nothing for good: whoever
+spends is checked again in Postgres, and the control channel drops an entry at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network
+
+from kit import control
+from tenants.keys.caller import Caller
+
+LIFETIME = timedelta(seconds=5)
+_MOST_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A good key as it was when it was looked up."""
+
+    caller: Caller
+    networks: tuple[IPv4Network | IPv6Network, ...]
+    looked_up_at: datetime
+
+
+_known: dict[bytes, Known] = {}
+_drops = {"count": 0}  # a lookup that was under way while something was dropped is not kept
+
+
+def find(digest: bytes, *, now: datetime) -> Known | None:
+    """This function will return a key that was found good less than `LIFETIME` ago."""
+    known = _known.get(digest)
+    if known is None:
+        return None
+    if timedelta(0) <= now - known.looked_up_at < LIFETIME:
+        return known
+    _known.pop(digest, None)
+    return None
+
+
+def generation() -> int:
+    """This function will return what `keep` needs from before the lookup."""
+    return _drops["count"]
+
+
+def keep(digest: bytes, known: Known, *, generation: int) -> None:
+    """This function will remember a key unless something was dropped since `generation`: the lookup may predate it."""
+    if generation != _drops["count"]:
+        return
+    while len(_known) >= _MOST_ENTRIES:
+        _known.pop(next(iter(_known)), None)
+    _known[digest] = known
+
+
+def forget(key_id: int) -> None:
+    """This function will drop a key, so that the next call looks it up."""
+    _drop(lambda caller: caller.key_id == key_id)
+
+
+def forget_tenant(tenant_id: int) -> None:
+    """This function will drop all keys of a tenant."""
+    _drop(lambda caller: caller.tenant_id == tenant_id)
+
+
+def clear() -> None:
+    """This function will drop everything."""
+    _drop(lambda _: True)
+
+
+def _drop(is_meant: Callable[[Caller], bool]) -> None:
+    _drops["count"] += 1
+    for digest, known in tuple(_known.items()):
+        if is_meant(known.caller):
+            _known.pop(digest, None)
+
+
+control.subscribe(control.CONNECTED, lambda _: clear())
+for _topic in ("key.revoked", "key.rotated", "key.changed"):
+    control.subscribe(_topic, lambda message: forget(message["key_id"]))
+for _topic in ("tenant.suspended", "tenant.resumed"):
+    control.subscribe(_topic, lambda message: forget_tenant(message["tenant_id"]))

@@ -1,0 +1,48 @@
+"""What a key looks like: `sg_live_` or `sg_test_`, 40 random characters, 6 characters of CRC-32 over all before.
+
+The checksum lets a typo or a random probe be refused without a look into the database, and lets
+secret scanners recognise a key. Only digests under a pepper held outside the database are stored.
+"""
+
+import hashlib
+import hmac
+import re
+import zlib
+
+from django.conf import settings
+
+from kit import ids
+
+_RANDOM, _CHECK = 40, 6
+_FORM = re.compile(rf"sg_(?:live|test)_[0-9A-Za-z]{{{_RANDOM + _CHECK}}}", re.ASCII)
+_PREFIX = len("sg_live_")
+
+
+def generate(environment: str) -> str:
+    """This function will make a new secret for `live` or `test`."""
+    body = f"sg_{environment}_{ids.secret(_RANDOM)}"
+    return body + _checksum(body)
+
+
+def is_well_formed(raw: str) -> bool:
+    """This function will tell whether a text has a key's form and its checksum agrees."""
+    return _FORM.fullmatch(raw) is not None and _checksum(raw[:-_CHECK]) == raw[-_CHECK:]
+
+
+def display(secret: str) -> str:
+    """This function will shorten a key to what may be shown: prefix, first four and last four characters."""
+    return f"{secret[: _PREFIX + 4]}…{secret[-4:]}"
+
+
+def digest(secret: str, *, pepper: str) -> bytes:
+    """This function will return what is stored of a key: 32 bytes of HMAC-SHA256."""
+    return hmac.digest(pepper.encode(), secret.encode(), hashlib.sha256)
+
+
+def digests(secret: str) -> dict[str, bytes]:
+    """This function will return the digest under each live pepper by the pepper's id, the current one first."""
+    return {pepper_id: digest(secret, pepper=pepper) for pepper_id, pepper in settings.KEY_PEPPERS.items()}
+
+
+def _checksum(body: str) -> str:
+    return ids.base62(zlib.crc32(body.encode()), length=_CHECK)
