@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -37,6 +37,9 @@ class Tokens:
     cache_write_5m: int = 0
     cache_write_1h: int = 0
     cache_read: int = 0
+
+    def __add__(self, other: "Tokens") -> "Tokens":
+        return Tokens(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def prompt(self) -> int:

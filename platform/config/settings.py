@@ -126,6 +126,11 @@ EMULATOR_URL = env.str("SKILLGATE_EMULATOR_URL", default="")
 CLAUDE_CONNECT_SECONDS = env.float("SKILLGATE_CLAUDE_CONNECT_SECONDS", default=5.0)
 CLAUDE_SILENCE_SECONDS = env.float("SKILLGATE_CLAUDE_SILENCE_SECONDS", default=60.0)
 CLAUDE_TOTAL_SECONDS = env.float("SKILLGATE_CLAUDE_TOTAL_SECONDS", default=600.0)
+COUNT_MARGIN_PERCENT = env.float(
+    # The provider calls its own token count an estimate; the emulator's is exact.
+    "SKILLGATE_COUNT_MARGIN_PERCENT",
+    default=2.0 if ANTHROPIC_BASE_URL.startswith("https://api.anthropic.com") else 0.0,
+)
 SKILL_MODELS = {
     # What `model: fast` and the like in a skill stand for.
     "fast": env.str("SKILLGATE_MODEL_FAST", default="claude-haiku-4-5"),

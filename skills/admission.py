@@ -1,0 +1,115 @@
+"""Whether a call may go upstream: rate limits first, then budgets, by a safe upper bound of its tokens.
+
+Only when the bound does not fit a budget any more is Claude asked for the exact count, so that
+the last tokens of a budget can be used without slowing every call.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from kit import clock, ids
+from kit.errors import BudgetExceeded, SkillgateError
+from skills import claude, requests
+from tenants import limits
+from tenants.keys import Caller
+from usage import ledger, pricing
+from usage.ledger import Admission, Reservation
+from usage.pricing import Book
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An admitted call: its open usage event, the state of the rate limits, and the prices it is booked at."""
+
+    caller: Caller
+    reservation: Reservation
+    decision: limits.Decision
+    book: Book
+    call_id: str
+
+
+async def admit(
+    caller: Caller,
+    body: dict[str, Any],
+    *,
+    run_id: UUID,
+    request_id: str,
+    entry_point: str,
+    skill: str,
+    skill_version: int | None,
+) -> Admitted:
+    """This function will take the rate limits and reserve the budget for one call.
+
+    Raises `RateLimited`, `BudgetExceeded`, `AuthenticationFailed`, `NotAllowed` (unpriced model) or
+    `Unavailable`; a refused call consumes nothing.
+    """
+    book = await pricing.current()
+    asked = Admission(
+        event_id=ids.uuid7(),
+        run_id=run_id,
+        attempt=1,
+        purpose="answer",
+        request_id=request_id,
+        entry_point=entry_point,
+        skill=skill,
+        skill_version=skill_version,
+        model=body["model"],
+        input_tokens=requests.input_bound(body),
+        output_tokens=body["max_tokens"],
+        micros=0,
+        price_version=book.version,
+    )
+    asked = _priced(asked, book=book)
+    call_id = str(run_id)
+    decision = await limits.take(caller, tokens=asked.tokens, call_id=call_id)
+    try:
+        reservation = await _reserve(caller, asked, body, book=book)
+    except BaseException:
+        await limits.refund(caller, tokens=asked.tokens, call_id=call_id)
+        raise
+    return Admitted(caller=caller, reservation=reservation, decision=decision, book=book, call_id=call_id)
+
+
+async def admit_again(admitted: Admitted, body: dict[str, Any]) -> Reservation:
+    """This function will reserve the budget for one more attempt of an admitted run: a repair of its answer."""
+    before = admitted.reservation.admission
+    asked = replace(
+        before,
+        event_id=ids.uuid7(),
+        attempt=before.attempt + 1,
+        purpose="repair",
+        input_tokens=requests.input_bound(body),
+        output_tokens=body["max_tokens"],
+    )
+    return await _reserve(admitted.caller, _priced(asked, book=admitted.book), body, book=admitted.book)
+
+
+async def _reserve(caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book) -> Reservation:
+    try:
+        return await ledger.reserve(caller, asked)
+    except BudgetExceeded as refused:
+        if refused.details.get("reason") != "budget_exceeded":
+            raise
+        exact = await _counted(caller, body)
+        if exact is None or exact >= asked.input_tokens:
+            raise
+    counted = replace(asked, event_id=ids.uuid7(), input_tokens=exact)
+    return await ledger.reserve(caller, _priced(counted, book=book))
+
+
+async def _counted(caller: Caller, body: dict[str, Any]) -> int | None:
+    try:
+        count = await claude.count_tokens(body, environment=caller.environment)
+    except SkillgateError:
+        return None
+    return count + int(count * settings.COUNT_MARGIN_PERCENT / 100)
+
+
+def _priced(asked: Admission, *, book: Book) -> Admission:
+    micros = book.upper_bound(
+        asked.model, input_tokens=asked.input_tokens, output_tokens=asked.output_tokens, on=clock.now().date()
+    )
+    return replace(asked, micros=micros)

@@ -1,0 +1,101 @@
+"""From Claude's stream to a skill's answer: text with citations, or JSON that fits the promised schema."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from kit.errors import InvalidRequest
+from skills import schemas
+from skills.claude import StreamEvent
+from skills.versions import Version
+
+_CITATION_FIELDS = (
+    "type",
+    "cited_text",
+    "document_index",
+    "document_title",
+    "start_char_index",
+    "end_char_index",
+    "start_page_number",
+    "end_page_number",
+    "start_block_index",
+    "end_block_index",
+)
+
+
+@dataclass(slots=True)
+class Answer:
+    """What one attempt has said so far."""
+
+    parts: list[str] = field(default_factory=list)
+    citations: list[dict[str, Any]] = field(default_factory=list)
+    stop_reason: str = ""
+    output: Any = None
+
+    @property
+    def text(self) -> str:
+        """All text blocks together."""
+        return "".join(self.parts)
+
+    def see(self, event: StreamEvent) -> str:
+        """This function will take in one stream event and return the text it adds."""
+        delta = event.data.get("delta")
+        if not isinstance(delta, dict):
+            return ""
+        if event.type == "message_delta":
+            self.stop_reason = str(delta.get("stop_reason") or "")
+        elif delta.get("type") == "text_delta" and isinstance(delta.get("text"), str):
+            self.parts.append(delta["text"])
+            return str(delta["text"])
+        elif delta.get("type") == "citations_delta" and isinstance(delta.get("citation"), dict):
+            cited = delta["citation"]
+            self.citations.append({name: cited[name] for name in _CITATION_FIELDS if cited.get(name) is not None})
+        return ""
+
+
+class Unfit(Exception):
+    """The answer is not what the skill promises; a repair can help unless the model stopped for another reason."""
+
+    def __init__(self, message: str, *, is_repairable: bool) -> None:
+        super().__init__(message)
+        self.message = message
+        self.is_repairable = is_repairable
+
+
+def checked(answer: Answer, *, version: Version, input: dict[str, Any]) -> Answer:  # noqa: A002 - the vocabulary's word
+    """This function will set the answer's output, having checked it against the version's output schema.
+
+    Raises `Unfit`, saying why.
+    """
+    if version.is_text:
+        answer.output = answer.text
+        return answer
+    _refuse_unfinished(answer)
+    try:
+        answer.output = json.loads(answer.text)
+    except (ValueError, RecursionError) as fault:
+        raise Unfit("The answer is not valid JSON.", is_repairable=True) from fault
+    try:
+        schemas.validate(schemas.output_schema_for(version, input), answer.output)
+    except InvalidRequest as fault:
+        raise Unfit(f"The answer does not fit the output schema: {fault.message}", is_repairable=True) from fault
+    return answer
+
+
+def _refuse_unfinished(answer: Answer) -> None:
+    if answer.stop_reason == "max_tokens":
+        raise Unfit("The answer did not fit into max_tokens. Ask again with a larger max_tokens.", is_repairable=False)
+    if answer.stop_reason == "refusal":
+        raise Unfit("Claude declined to answer this input.", is_repairable=False)
+
+
+def repair(body: dict[str, Any], answer: Answer, unfit: Unfit) -> dict[str, Any]:
+    """This function will build the one further request that shows Claude its unfit answer and what is wrong with it."""
+    return {
+        **body,
+        "messages": [
+            *body["messages"],
+            {"role": "assistant", "content": [{"type": "text", "text": answer.text or "(nothing)"}]},
+            {"role": "user", "content": [{"type": "text", "text": f"{unfit.message} Answer again with the corrected JSON only."}]},
+        ],
+    }

@@ -1,0 +1,68 @@
+"""What a run says while it goes: the events that every entry point renders in its own way."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from kit.errors import SkillgateError
+from usage.pricing import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class RunUsage:
+    """What a run used over all its attempts; `is_estimated` when some of it is a bound."""
+
+    tokens: Tokens = field(default_factory=Tokens)
+    cost_micros: int = 0
+    attempts: int = 0
+    is_estimated: bool = False
+
+    def with_attempt(self, tokens: Tokens, *, cost_micros: int, is_estimated: bool) -> "RunUsage":
+        """This function will return the usage with one more attempt added."""
+        return RunUsage(
+            tokens=self.tokens + tokens,
+            cost_micros=self.cost_micros + cost_micros,
+            attempts=self.attempts + 1,
+            is_estimated=self.is_estimated or is_estimated,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The call is admitted and goes upstream."""
+
+    run_id: UUID
+    skill: str
+    version: int
+    label: str | None
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunText:
+    """Some more of a text answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunCompleted:
+    """The answer is whole: `output` is text, or JSON that fits the skill's output schema."""
+
+    run_id: UUID
+    output: Any
+    citations: list[dict[str, Any]]
+    stop_reason: str
+    usage: RunUsage
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """There is no answer; what was used until then is booked all the same."""
+
+    run_id: UUID
+    error: SkillgateError
+    usage: RunUsage
+
+
+RunEvent = RunStarted | RunText | RunCompleted | RunFailed
