@@ -1,0 +1,190 @@
+"""One HTTP connection: reads requests within limits, refuses in our envelope, closes without losing the refusal.
+
+Names in camel case are Twisted's, which calls them.
+"""
+
+# Twisted has no types for what is built on here, and its names are in camel case:
+# mypy: allow-untyped-calls
+# ruff: noqa: N802, N815
+
+import logging
+from typing import Any
+
+from twisted.web.http import HTTPChannel
+
+from kit import clock, request_ids
+from kit.errors import InvalidRequest, SkillgateError
+from server import answers, limits
+from server.flow import Flow
+
+logger = logging.getLogger(__name__)
+
+
+class HardenedChannel(HTTPChannel):
+    """Twisted's HTTP/1.1 parser with bounds on what it reads, how long it takes, and what it writes unread."""
+
+    transport: Any
+    maxHeaders = limits.HEADER_COUNT
+    totalHeadersSize = limits.HEADER_BYTES
+    abortTimeout = limits.ABORT_SECONDS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flow = Flow()
+        self._is_refused = False
+        self._discarded_bytes = 0
+        self._deadline: float | None = None  # while a request is being read
+
+    # --- The connection ----------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.flow.watch(self.transport)
+        self.server.channels.add(self)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.server.channels.discard(self)
+        self.flow.resume()
+        super().connectionLost(reason)
+
+    @property
+    def server(self) -> Any:
+        """The server this connection came in through."""
+        return self.factory.server
+
+    def pauseProducing(self) -> None:
+        self.flow.pause()
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self.flow.resume()
+        super().resumeProducing()
+
+    def stopProducing(self) -> None:
+        self.flow.resume()
+        super().stopProducing()
+
+    def is_idle(self) -> bool:
+        """This function will say whether no request is being read or answered here."""
+        return not self.requests
+
+    def close_when_done(self) -> None:
+        """This function will close an idle connection now and a busy one after its answer."""
+        self.persistent = False
+        if self.is_idle():
+            self.loseConnection()
+
+    def cut_off(self) -> None:
+        """This function will end an answer that cannot be completed, so that the client can tell."""
+        if self.requests and not self.requests[0].chunked:
+            self.forceAbortClient()  # closing would look like the regular end of an HTTP/1.0 answer
+        else:
+            self.timeoutConnection()
+
+    # --- Reading -----------------------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._is_refused:
+            self._discard(data)
+            return
+        if not self._handlingRequest:
+            self._keep_time()
+        try:
+            super().dataReceived(data)
+        except Exception:
+            logger.exception("A request could not be read")
+            self.refuse(InvalidRequest("The request is malformed."))
+
+    def lineReceived(self, line: bytes) -> None:
+        if not self._is_refused:
+            super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self._is_refused:
+            super().rawDataReceived(data)
+
+    def headerReceived(self, line: bytes) -> bool:
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length" and len(value.strip()) > len(str(2**63)):
+            self.refuse(answers.too_large(self.server.limits.body_bytes_of(self._path)))
+            return False
+        return bool(super().headerReceived(line))
+
+    def allHeadersReceived(self) -> None:
+        limit = self.server.limits.body_bytes_of(self._path)
+        if self.length is not None and self.length > limit:
+            self.refuse(answers.too_large(limit))
+            return
+        self._deadline = clock.monotonic() + limits.BODY_SECONDS
+        self.requests[-1].body_limit = limit
+        super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        self._deadline = None
+        if not self._is_refused:
+            super().allContentReceived()
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:
+        return bool(super().checkPersistence(request, version)) and not self.server.is_draining
+
+    def requestDone(self, request: Any) -> None:
+        super().requestDone(request)
+        if self.requests or not self.persistent:
+            return
+        reading = self.server.limits.read_seconds if self._deadline else limits.KEEP_ALIVE_SECONDS
+        self.setTimeout(self.server.limits.stall_seconds if self.flow.paused else reading)
+
+    # --- Refusing ----------------------------------------------------------------------------------------------------
+
+    def refuse(self, error: SkillgateError, *, status: int | None = None) -> None:
+        """This function will answer with an error, half-close, and read on for a while without keeping anything.
+
+        Closing at once would reset the connection of a client that is still sending, which may lose it the answer.
+        """
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self._deadline = None
+        self.setTimeout(limits.LINGER_SECONDS)
+        self.transport.write(answers.raw(error, request_id=self._request_id(), status=status))
+        self._networkProducer.unregisterProducer()
+        self.transport.loseWriteConnection()
+
+    def timeoutConnection(self) -> None:
+        if self._deadline is not None and not self._is_refused:
+            self.refuse(InvalidRequest("The request did not arrive in time."), status=408)
+        elif self._is_refused:
+            self.forceAbortClient()
+        else:
+            super().timeoutConnection()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse_headers()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        if self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders:
+            self._refuse_headers()
+        else:
+            self.refuse(InvalidRequest("The request line, a header or the framing of the body is malformed."))
+
+    def _refuse_headers(self) -> None:
+        message = f"The headers are over the limit of {self.maxHeaders} lines and {self.totalHeadersSize} bytes."
+        self.refuse(InvalidRequest(message), status=431)
+
+    def _discard(self, data: bytes) -> None:
+        self._discarded_bytes += len(data)
+        if self._discarded_bytes > limits.LINGER_BYTES:
+            self.forceAbortClient()
+
+    def _keep_time(self) -> None:
+        """A request that trickles in is cut off, however steadily it trickles."""
+        now = clock.monotonic()
+        if self._deadline is None:
+            self._deadline = now + self.server.limits.read_seconds
+            self.setTimeout(self.server.limits.read_seconds)
+        elif now > self._deadline:
+            self.refuse(InvalidRequest("The request did not arrive in time."), status=408)
+
+    def _request_id(self) -> str:
+        offered = self.requests[-1].requestHeaders.getRawHeaders(b"x-request-id") if self.requests else None
+        return request_ids.accept(offered[0].decode("latin1") if offered else None)

@@ -1,0 +1,87 @@
+"""How the server stops: nothing new at once, what runs may finish, what does not is told, and all within 30 s."""
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+from kit import clock
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.05
+GOODBYE_SECONDS = 1.5  # from the disconnect message to the cancellation
+CANCEL_SECONDS = 0.5
+SHUTDOWN_SECONDS = 1.5  # at least, for the application's own `shutdown`
+OVERALL_SECONDS = 29.0
+FORCED_SECONDS = 29.5
+
+
+async def run(server: Any) -> None:
+    """This function will stop listening, wait for what is in flight, and end the rest."""
+    began = clock.monotonic()
+    server.is_draining = True
+    _exit_by_force_after(FORCED_SECONDS)
+    for port in server.ports:
+        port.stopListening()
+    for channel in list(server.channels):
+        channel.close_when_done()
+    await _until_idle(server, seconds=server.limits.grace_seconds)
+    await _end_the_rest(server)
+    await _shut_down(server.application, seconds=OVERALL_SECONDS - (clock.monotonic() - began))
+
+
+async def _until_idle(server: Any, *, seconds: float) -> None:
+    for _ in range(int(seconds / POLL_SECONDS)):
+        if not _is_busy(server):
+            return
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _is_busy(server: Any) -> bool:
+    return any(not channel.is_idle() for channel in server.channels) or any(_running(server))
+
+
+def _running(server: Any) -> Iterator[tuple[Any, asyncio.Task[None]]]:
+    for protocol, details in server.connections.items():
+        task = details.get("application_instance")
+        if task is not None and not task.done():
+            yield protocol, task
+
+
+async def _end_the_rest(server: Any) -> None:
+    left = list(_running(server))
+    for protocol, _ in left:
+        protocol.send_disconnect()
+    await _ended(left, seconds=GOODBYE_SECONDS)
+    still = list(_running(server))
+    for _, task in still:
+        task.cancel()
+    await _ended(still, seconds=CANCEL_SECONDS)
+    for channel in list(server.channels):
+        channel.loseConnection()
+
+
+async def _ended(running: list[tuple[Any, asyncio.Task[None]]], *, seconds: float) -> None:
+    if running:
+        await asyncio.wait([task for _, task in running], timeout=seconds)
+
+
+async def _shut_down(application: Any, *, seconds: float) -> None:
+    shutdown: Callable[[], Awaitable[None]] | None = getattr(application, "shutdown", None)
+    if shutdown is None:
+        return
+    try:
+        async with asyncio.timeout(max(SHUTDOWN_SECONDS, seconds)):
+            await shutdown()
+    except Exception:
+        logger.exception("The application's shutdown failed")
+
+
+def _exit_by_force_after(seconds: float) -> None:
+    """A thread that never returns must not hold the process beyond what it was given."""
+    timer = threading.Timer(seconds, os._exit, args=(0,))
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,227 @@
+"""One HTTP request and its answer, between Twisted's parser and the ASGI application.
+
+Names in camel case are Twisted's, which calls them.
+"""
+
+# daphne has no types, and Twisted's names are in camel case:
+# mypy: allow-untyped-calls, allow-subclassing-any
+# ruff: noqa: N802
+
+import asyncio
+import logging
+import tempfile
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from daphne.http_protocol import WebRequest  # type: ignore[import-untyped]  # daphne ships no types
+from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES  # type: ignore[import-untyped]  # the same
+from twisted.web.http import NO_BODY_CODES, Request
+
+from kit import request_ids
+from server import answers, limits
+
+logger = logging.getLogger(__name__)
+
+_OURS = frozenset({b"transfer-encoding", b"connection"})  # framing is the server's, whatever an application says
+
+
+class HardenedRequest(WebRequest):
+    """daphne's request, with a bounded body that is read as the application asks, and an answer that always ends."""
+
+    body_limit = limits.MEBIBYTE
+    _response_started: bool
+
+    def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(channel, *args, **kwargs)
+        self._parsePOSTFormSubmission = False  # the application parses bodies, not Twisted
+        self.flow = channel.flow
+        self._received_bytes = 0
+        self._declared_bytes: int | None = None
+        self._is_body_read = False
+        self._left = asyncio.Event()
+
+    # --- Reading the request -----------------------------------------------------------------------------------------
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = tempfile.SpooledTemporaryFile(max_size=limits.SPOOL_BYTES)  # noqa: SIM115 - Twisted closes it
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._received_bytes += len(data)
+        if self._received_bytes > self.body_limit:
+            self.channel.refuse(answers.too_large(self.body_limit))
+        else:
+            super().handleContentChunk(data)
+
+    def process(self) -> None:
+        """This function will start the application on a request that was read completely."""
+        self.request_start = time.time()
+        self.requestHeaders.removeHeader(b"daphne-root-path")  # a client must not choose our root path
+        is_websocket = self._wants_websocket()
+        fault = self._header_fault() or (self._websocket_fault() if is_websocket else "")
+        if fault:
+            self.basic_error(400, b"Bad Request", fault)
+        elif is_websocket:
+            self.server.channels.discard(self.channel)
+            super().process()
+        else:
+            self.content.seek(0)
+            self.server.create_application(self, self._scope())
+
+    async def receive(self) -> dict[str, Any]:
+        """This function will hand the application its next message: the body in pieces, then the disconnect."""
+        if not self._is_body_read and not self._left.is_set():
+            chunk = self.content.read(limits.BODY_CHUNK_BYTES)
+            self._is_body_read = len(chunk) < limits.BODY_CHUNK_BYTES
+            return {"type": "http.request", "body": chunk, "more_body": not self._is_body_read}
+        await self._left.wait()
+        return {"type": "http.disconnect"}
+
+    def send_disconnect(self) -> None:
+        """This function will let `receive` answer that the client has left."""
+        self._left.set()
+
+    def connectionLost(self, reason: Any) -> None:
+        self._left.set()
+        super().connectionLost(reason)
+
+    # --- Writing the answer ------------------------------------------------------------------------------------------
+
+    def handle_reply(self, message: Mapping[str, Any]) -> None:
+        """This function will write one message of the application's."""
+        if self.finished or self.channel is None:
+            return
+        if message["type"] == "http.response.start":
+            self._start(message)
+        elif message["type"] == "http.response.body":
+            self._continue(message.get("body", b""), is_last=not message.get("more_body", False))
+        else:
+            unknown = f"Cannot handle message type {message['type']}!"
+            raise ValueError(unknown)
+
+    def application_ended(self, error: BaseException | None) -> None:
+        """This function will close what the application left open."""
+        if self.finished or self.channel is None:
+            return
+        if self._response_started:
+            self.channel.cut_off()
+            return
+        is_restart = error is None and self.server.is_draining
+        self.basic_error(503 if is_restart else 500, b"", "")
+
+    def abort(self) -> None:
+        """This function will drop the connection at once, with whatever waits to be sent."""
+        if self.channel is not None:
+            self.channel.forceAbortClient()
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """This function will answer in the platform's envelope where daphne would answer in HTML."""
+        if self._response_started:
+            self.application_ended(None)
+            return
+        error = answers.for_status(status, message=f"{body}.")
+        offered = self.requestHeaders.getRawHeaders(b"x-request-id")
+        request_id = request_ids.accept(offered[0].decode("latin1") if offered else None)
+        content = answers.body(error, request_id=request_id)
+        headers = {**error.headers, "content-type": "application/json", "content-length": str(len(content))}
+        headers |= {"request-id": request_id, "x-request-id": request_id}
+        pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self.handle_reply({"type": "http.response.start", "status": status, "headers": pairs})
+        self.handle_reply({"type": "http.response.body", "body": content})
+
+    # --- Inside ------------------------------------------------------------------------------------------------------
+
+    def _start(self, message: Mapping[str, Any]) -> None:
+        if self._response_started:
+            twice = "HTTP response has already been started"
+            raise ValueError(twice)
+        self._response_started = True
+        self.setResponseCode(message["status"])
+        for name, value in message.get("headers", ()):
+            lowered = name.lower()
+            if lowered == b"content-length":
+                self._declared_bytes = int(value)
+            if lowered not in _OURS:
+                self.responseHeaders.addRawHeader(name, value)
+        if not self.channel.persistent:
+            self.responseHeaders.setRawHeaders(b"connection", [b"close"])
+        if self._declared_bytes is None:
+            Request.write(self, b"")  # a stream's headers leave at once, however late its first chunk
+
+    def _continue(self, body: bytes, *, is_last: bool) -> None:
+        if not self._response_started:
+            early = "HTTP response has not yet been started"
+            raise ValueError(early)
+        if self.method != b"HEAD" and self.code not in NO_BODY_CODES:
+            self._write_body(body, is_last=is_last)
+        if is_last:
+            self.finish()
+            self._log()
+
+    def _write_body(self, body: bytes, *, is_last: bool) -> None:
+        total = self.sentLength + len(body)
+        declared = self._declared_bytes
+        if declared is not None and (total > declared or (is_last and total < declared)):
+            mismatch = f"The answer has {total} bytes where its Content-Length says {declared}"
+            raise ValueError(mismatch)
+        Request.write(self, body)
+
+    def _scope(self) -> dict[str, Any]:
+        has_address = hasattr(self.client, "host") and hasattr(self.client, "port")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": self.clientproto.partition(b"/")[2].decode("ascii"),
+            "method": self.method.decode("ascii"),
+            "path": unquote(self.path.decode("ascii")),
+            "raw_path": self.path,
+            "root_path": self.server.root_path,
+            "scheme": "http",
+            "query_string": self.uri.partition(b"?")[2],
+            "headers": [
+                (name.lower(), value)
+                for name, values in self.requestHeaders.getAllRawHeaders()
+                if b"_" not in name  # `X_Name` and `X-Name` would be the same header to Django
+                for value in values
+            ],
+            "client": [str(self.client.host), self.client.port] if has_address else None,
+            "server": [str(self.host.host), self.host.port] if has_address else None,
+        }
+
+    def _wants_websocket(self) -> bool:
+        upgrade = self.requestHeaders.getRawHeaders(b"upgrade")
+        return bool(upgrade) and upgrade[0].lower() == b"websocket"
+
+    def _header_fault(self) -> str:
+        for name, values in self.requestHeaders.getAllRawHeaders():
+            if not HEADER_NAME_RE.fullmatch(name):
+                return "A header has a malformed name"
+            if any(INVALID_HEADER_VALUE_BYTES.intersection(value) for value in values):
+                return "A header has a malformed value"
+        return ""
+
+    def _websocket_fault(self) -> str:
+        """What autobahn or daphne would fail on with a 500."""
+        protocols = self.requestHeaders.getRawHeaders(b"sec-websocket-protocol") or []
+        if not all(value.isascii() for value in protocols):
+            return "The subprotocols are malformed"
+        try:
+            target = urlsplit(self.uri.decode("ascii"))
+        except ValueError:
+            return "The request target is malformed"
+        return "" if not target.netloc and target.path.startswith("/") else "The request target is malformed"
+
+    def _log(self) -> None:
+        if self.server.action_logger is None:
+            return
+        client = f"{self.client_addr[0]}:{self.client_addr[1]}" if self.client_addr else "-"
+        details = {
+            "method": self.method.decode("ascii"),
+            "path": self.uri.decode("ascii"),
+            "status": self.code,
+            "client": client,
+            "time_taken": self.duration(),
+            "size": self.sentLength,
+        }
+        self.server.log_action("http", "complete", details)
