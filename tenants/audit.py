@@ -38,7 +38,7 @@ _gathered: dict[RefusedKey, _Times] = {}
 _lock = threading.Lock()
 
 
-def record(  # noqa: PLR0913 - the columns of an entry
+def record(
     action: str, *, tenant: Tenant | None, actor: str, subject: str = "", address: str = "", **details: Any
 ) -> None:
     """This function will write an entry in the transaction under way."""

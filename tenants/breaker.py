@@ -31,16 +31,15 @@ class Breaker:
         self._is_probing = False
 
     @property
-    def is_open(self) -> bool:
-        return self._opens_at is not None
+    def is_ready(self) -> bool:
+        """Whether an attempt would be admitted now."""
+        return self._opens_at is None or (not self._is_probing and self._monotonic() >= self._opens_at)
 
     def admits(self) -> bool:
         """This function will tell whether to try; a True while open makes the caller the probe, so it must report."""
-        if self._opens_at is None:
-            return True
-        if self._is_probing or self._monotonic() < self._opens_at:
+        if not self.is_ready:
             return False
-        self._is_probing = True
+        self._is_probing = self._opens_at is not None
         return True
 
     @contextmanager

@@ -254,4 +254,4 @@ class Refusal(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.count} × {self.reason} in {self.hour:%Y-%m-%d %H}h"
+        return f"{self.count} times {self.reason} in {self.hour:%Y-%m-%d %H}h"

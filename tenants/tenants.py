@@ -65,9 +65,7 @@ def resume(tenant: Tenant, *, now: datetime, actor: str = "system", address: str
     _move(tenant, Tenant.Status.ACTIVE, now=now, actor=actor, address=address)
 
 
-def _move(  # noqa: PLR0913 - what the audit entry says
-    tenant: Tenant, status: Tenant.Status, *, now: datetime, actor: str, address: str, reason: str = ""
-) -> None:
+def _move(tenant: Tenant, status: Tenant.Status, *, now: datetime, actor: str, address: str, reason: str = "") -> None:
     action = "tenant.suspended" if status == Tenant.Status.SUSPENDED else "tenant.resumed"
     with transaction.atomic():
         if Tenant.objects.filter(pk=tenant.pk).exclude(status=status).update(status=status):

@@ -14,7 +14,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from kit import loops
 
-RedisError = redis.RedisError
+RedisTimeout = redis.TimeoutError
 TROUBLE = (redis.RedisError, OSError, TimeoutError)
 
 _MOST_CONNECTIONS = 64

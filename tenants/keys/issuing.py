@@ -35,7 +35,7 @@ class Issued:
     secret: str = field(repr=False)
 
 
-def issue(  # noqa: PLR0913 - one argument for each thing a key is given
+def issue(
     tenant: Tenant,
     *,
     name: str,
