@@ -1,0 +1,33 @@
+"""The commands of `python -m embedded`; `make help` names the targets that call them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from embedded import console, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """This function will do what the command line asks and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m embedded")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    running = verbs.add_parser("run", help="run Skillgate until Ctrl-C")
+    running.add_argument("--with-parent", action="store_true", help="stop when the process that started this one ends")
+    verbs.add_parser("psql", help="open psql on the checkout's database")
+    executing = verbs.add_parser("exec", help="run a command with a new PostgreSQL and Valkey of its own")
+    executing.add_argument("command", nargs=argparse.REMAINDER)
+    arguments = parser.parse_args()
+    if arguments.verb == "run":
+        return run.run(ROOT, parent=os.getppid() if arguments.with_parent else None)
+    if arguments.verb == "psql":
+        return console.psql(ROOT)
+    return console.execute(ROOT, [part for part in arguments.command if part != "--"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

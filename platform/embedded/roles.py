@@ -1,0 +1,117 @@
+"""The table of Skillgate's own processes, and the environment they run in."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from embedded.child import Child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from embedded.warden import Warden
+
+
+class _Common(TypedDict):
+    log: Path
+    warden: Warden
+    env: dict[str, str]
+    cwd: Path
+
+
+_CELERY = ("{python}", "-m", "celery", "-A", "config.celery")
+_ANNOUNCED = re.compile(r"^listening on (http://\S+?:(\d+))/?\s*$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Each process as its arguments; `{python}`, `{port}` and `{home}` are filled in when it starts.
+
+    `prepare` runs to its end and writes, as its last line, the demo's credentials as JSON.
+    """
+
+    emulator: tuple[str, ...] = ("{python}", "-m", "emulator", "--port", "{port}")
+    prepare: tuple[str, ...] = ("{python}", "manage.py", "prepare_demo", "--json")
+    web: tuple[str, ...] = ("{python}", "-m", "server", "--host", "127.0.0.1", "--port", "{port}")
+    background: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {
+            "worker": (*_CELERY, "worker", "-l", "warning", "--concurrency", "2"),
+            "beat": (*_CELERY, "beat", "-l", "warning", "--schedule", "{home}/celerybeat-schedule", "--pidfile="),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where the processes of one run live: shared by all that `child` makes."""
+
+    root: Path
+    home: Path
+    warden: Warden
+    env: dict[str, str]
+
+    def child(
+        self, name: str, argv: tuple[str, ...], *, port: int = 0, probe: Callable[[], bool] | None = None
+    ) -> Child:
+        """This function will make a process of the table, not yet started."""
+        return Child(name, argv=self.filled(argv, port=port), probe=probe, **self._common(name))
+
+    def emulator(self, argv: tuple[str, ...]) -> Emulator:
+        """This function will make the emulator's process, not yet started."""
+        return Emulator(lambda port: self.filled(argv, port=port), **self._common("emulator"))
+
+    def filled(self, argv: tuple[str, ...], *, port: int) -> list[str]:
+        """This function will return the arguments with their blanks filled in."""
+        return [part.format(python=sys.executable, port=port, home=self.home) for part in argv]
+
+    def _common(self, name: str) -> _Common:
+        log = self.home / "log" / f"{name}.log"
+        return {"log": log, "warden": self.warden, "env": self.env, "cwd": self.root}
+
+
+class Emulator(Child):
+    """The Claude emulator: it chooses its port, says so in its first line, and keeps it when it is started again."""
+
+    def __init__(self, argv: Callable[[int], list[str]], **common: Unpack[_Common]) -> None:
+        super().__init__("emulator", argv=argv(0), **common)
+        self.url = ""
+        self._argv = argv
+
+    def is_ready(self) -> bool:
+        """This function will tell whether the emulator has said where it listens."""
+        if self.is_alive and not self.url and (said := _ANNOUNCED.search(self.written())):
+            self.url = said[1]
+            self.argv = self._argv(int(said[2]))
+        return self.is_alive and bool(self.url)
+
+
+def environment(inherited: Mapping[str, str], *, root: Path) -> dict[str, str]:
+    """This function will return what every process of ours is told, before the addresses are known."""
+    env = {
+        "SKILLGATE_DEBUG": "1",
+        **inherited,
+        "PYTHONPATH": str(root / "platform"),
+        "PYTHONUNBUFFERED": "1",
+    }
+    # A proxy of the surroundings must not get between our own processes.
+    for name in ("no_proxy", "NO_PROXY"):
+        env[name] = ",".join(filter(None, [inherited.get(name), "127.0.0.1", "localhost"]))
+    return env
+
+
+def answers_ready(port: int) -> tuple[bool, str]:
+    """This function will ask the web server whether all is ready, and return its words too."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health/ready")
+        response = connection.getresponse()
+        return response.status == http.HTTPStatus.OK, response.read(2000).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        return False, str(error)
+    finally:
+        connection.close()
