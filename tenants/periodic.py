@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from kit import loops
 from kit.errors import Unavailable
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 Work = Callable[[], Awaitable[None]]
 
 _declared: list[tuple[float, Work]] = []
-_started: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
+_started: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()  # how many of the declared
 _running: set[asyncio.Task[None]] = set()
 
 
@@ -34,12 +34,13 @@ def every(seconds: float) -> Callable[[Work], Work]:
 
 
 def ensure() -> None:
-    """This function will start all declared work on the running loop, once."""
+    """This function will start all declared work on the running loop, each once."""
     loop = asyncio.get_running_loop()
-    if loop in _started:
+    started = _started.get(loop, 0)
+    if started == len(_declared):
         return
-    _started.add(loop)
-    for seconds, work in _declared:
+    _started[loop] = len(_declared)
+    for seconds, work in _declared[started:]:
         task = loops.start(_repeat(seconds, work), name=f"periodic {work.__module__}.{work.__qualname__}")
         _running.add(task)
         task.add_done_callback(_running.discard)
@@ -48,7 +49,7 @@ def ensure() -> None:
 async def stop() -> None:
     """This function will end the work on the running loop and do each piece a last time."""
     loop = asyncio.get_running_loop()
-    _started.discard(loop)
+    _started.pop(loop, None)
     for task in [task for task in _running if task.get_loop() is loop]:
         await loops.end(task)
     for _, work in _declared:

@@ -13,6 +13,7 @@ from tenants.models import ApiKey
 VERBS = ("run", "read", "messages")
 MOST_REQUESTS_PER_MINUTE = 1_000_000
 MOST_CONCURRENT_CALLS = 100_000
+MOST_TOKENS_PER_MINUTE = 10_000_000_000
 MOST_TOKENS = 10**15
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}", re.ASCII)
 _MOST_ENTRIES = 200
@@ -41,7 +42,7 @@ class Terms:
             "requests_per_minute": count(
                 self.requests_per_minute, field="requests_per_minute", most=MOST_REQUESTS_PER_MINUTE
             ),
-            "tokens_per_minute": count(self.tokens_per_minute, field="tokens_per_minute", most=MOST_TOKENS),
+            "tokens_per_minute": count(self.tokens_per_minute, field="tokens_per_minute", most=MOST_TOKENS_PER_MINUTE),
             "concurrent_calls": count(self.concurrent_calls, field="concurrent_calls", most=MOST_CONCURRENT_CALLS),
             "allowed_skills": _names(self.allowed_skills, field="allowed_skills"),
             "allowed_verbs": _verbs(self.allowed_verbs),
