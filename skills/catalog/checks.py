@@ -1,0 +1,112 @@
+"""What a version's content must satisfy before anyone can call it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kit.errors import InvalidRequest
+from skills import schemas, templates
+from skills.versions import Content
+
+MAX_SYSTEM_BYTES = 64 * 1024
+MAX_OUTPUT_TOKENS = 64_000
+_FALLBACKS = 3
+
+
+def check(content: Content) -> None:
+    """This function will raise InvalidRequest, with every fault listed in `errors`, unless the content is sound."""
+    errors = [{"path": path, "message": message} for path, message in _faults(content)]
+    if errors:
+        raise InvalidRequest(f"{errors[0]['path']}: {errors[0]['message']}", path=errors[0]["path"], errors=errors)
+
+
+def _faults(content: Content) -> Iterator[tuple[str, str]]:
+    yield from _wording_faults(content)
+    yield from _token_faults(content)
+    yield from _policy_faults(content.policy)
+    schema_faults = list(_input_faults(content))
+    yield from schema_faults
+    if not schema_faults:
+        yield from _field_faults(content)
+        yield from _output_faults(content)
+        yield from _message_faults(content)
+
+
+def _wording_faults(content: Content) -> Iterator[tuple[str, str]]:
+    if not content.description.strip() or len(content.description) > 1024:
+        yield "description", "must have from 1 to 1,024 characters."
+    if len(content.system.encode("utf-8", "surrogatepass")) > MAX_SYSTEM_BYTES:
+        yield "system", f"must have at most {MAX_SYSTEM_BYTES:,} bytes."
+    if not content.model.strip() or len(content.model) > 64:
+        yield "model", "must name a model or an alias."
+
+
+def _token_faults(content: Content) -> Iterator[tuple[str, str]]:
+    if not 1 <= content.max_tokens_ceiling <= MAX_OUTPUT_TOKENS:
+        yield "max_tokens_ceiling", f"must be from 1 to {MAX_OUTPUT_TOKENS:,}."
+    if not 1 <= content.max_tokens <= content.max_tokens_ceiling:
+        yield "max_tokens", f"must be from 1 to the ceiling, {content.max_tokens_ceiling:,}."
+
+
+def _policy_faults(policy: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if unknown := sorted(policy.keys() - {"fallbacks"}):
+        yield "policy", f"knows only `fallbacks`, not `{unknown[0]}`."
+    names = policy.get("fallbacks", [])
+    if not isinstance(names, list) or len(names) > _FALLBACKS or not all(isinstance(n, str) and n for n in names):
+        yield "policy/fallbacks", f"must be a list of at most {_FALLBACKS} models or aliases."
+
+
+def _input_faults(content: Content) -> Iterator[tuple[str, str]]:
+    try:
+        schemas.check_schema(content.input_schema, at="input_schema")
+    except InvalidRequest as fault:
+        yield str(fault.details["path"]), fault.message
+        return
+    if content.input_schema.get("type") != "object" or not isinstance(content.input_schema.get("properties"), dict):
+        yield "input_schema", "must be of type object and name its `properties`."
+
+
+def _field_faults(content: Content) -> Iterator[tuple[str, str]]:
+    """Each `…_from` must name a required or optional input field of the type it needs."""
+    wanted = {
+        "messages_from": "array",
+        "system_from": "string",
+        "documents_from": "array",
+        "max_tokens_from": "integer",
+    }
+    properties = content.input_schema["properties"]
+    for role, kind in wanted.items():
+        name = getattr(content, role)
+        schema = properties.get(name) if name else None
+        if name and (not isinstance(schema, dict) or schema.get("type") != kind):
+            yield role, f"must name a property of type {kind} of the input schema."
+    if content.messages_from and content.messages_from not in content.input_schema.get("required", []):
+        yield "messages_from", "must name a required property."
+
+
+def _output_faults(content: Content) -> Iterator[tuple[str, str]]:
+    if content.output_schema is None:
+        return
+    if content.citations:
+        yield "citations", "cannot be combined with an output schema; the API gives citations in text only."
+    for _, name in schemas.input_references(content.output_schema):
+        if name not in content.input_schema["properties"] or name not in content.input_schema.get("required", []):
+            yield "output_schema", f"takes `{name}` from the input, which is not a required property there."
+            return
+    try:
+        schemas.check_output(content.output_schema, at="output_schema")
+    except InvalidRequest as fault:
+        yield str(fault.details["path"]), fault.message
+
+
+def _message_faults(content: Content) -> Iterator[tuple[str, str]]:
+    if content.messages_from:
+        if content.template.strip() or content.documents_from:
+            yield "template", "must be empty, and `documents_from` too, when the turns come from `messages_from`."
+        return
+    if not content.template.strip():
+        yield "template", "must not be empty."
+        return
+    try:
+        templates.check(content.template, input_schema=content.input_schema)
+    except InvalidRequest as fault:
+        yield "template", fault.message

@@ -1,0 +1,140 @@
+"""Skills as data: what a skill is, its immutable versions, and the labels that say which version runs."""
+
+import json
+from typing import Any
+
+from django.core.validators import MaxValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from psycopg.types.json import Json
+
+from tenants.models import Tenant
+
+PRODUCTION = "production"
+CANARY = "canary"
+
+
+class OrderedJSONField(models.JSONField):
+    """JSON whose key order is kept: the order of a schema's properties is the order Claude writes them in.
+
+    Postgres' `json` type keeps the text as sent, where `jsonb` sorts the keys.
+    """
+
+    def db_type(self, connection: Any) -> str:
+        """This function will name the column's type."""
+        return "json"
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's signature
+        """This function will wrap a value for the driver without a detour by `jsonb`."""
+        return None if value is None else Json(value)
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        """This function will return what the driver read, which may still be text."""
+        return json.loads(value) if isinstance(value, str) else value
+
+
+class Skill(models.Model):
+    """A named capability; without a tenant it is built in and every tenant has it."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, null=True, blank=True, related_name="skills")
+    name = models.SlugField(max_length=64)
+    description = models.CharField(max_length=1024)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "name"], nulls_distinct=False, name="skill_name_is_one_per_tenant"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SkillVersion(models.Model):
+    """What a skill says and promises, for good: triggers refuse every change and removal."""
+
+    skill = models.ForeignKey(Skill, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the whole content.")
+    description = models.CharField(max_length=1024)
+    system = models.TextField(blank=True, default="")
+    template = models.TextField(blank=True, default="", help_text="The user message; empty with `messages_from`.")
+    input_schema = OrderedJSONField()
+    output_schema = OrderedJSONField(null=True, blank=True, help_text="Empty: the answer is plain text.")
+    model = models.CharField(max_length=64, help_text="An alias of SKILL_MODELS, or a model's own name.")
+    policy = models.JSONField(default=dict, db_default={}, blank=True, help_text="`fallbacks`: models to try next.")
+    max_tokens = models.PositiveIntegerField(help_text="Output tokens when the caller names no number.")
+    max_tokens_ceiling = models.PositiveIntegerField(help_text="The most a caller may ask for.")
+    cache_system = models.BooleanField(default=False, db_default=False)
+    messages_from = models.CharField(max_length=64, blank=True, default="", help_text="The input field with the turns.")
+    system_from = models.CharField(max_length=64, blank=True, default="", help_text="The input field with more system.")
+    documents_from = models.CharField(
+        max_length=64, blank=True, default="", help_text="The input field with the sources."
+    )
+    max_tokens_from = models.CharField(max_length=64, blank=True, default="", help_text="The input field with the cap.")
+    citations = models.BooleanField(default=False, db_default=False)
+    created_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["skill", "number"], name="version_number_is_one_per_skill"),
+            models.UniqueConstraint(fields=["skill", "id"], name="version_is_addressed_with_its_skill"),
+            models.CheckConstraint(condition=Q(number__gte=1), name="version_numbers_start_at_one"),
+            models.CheckConstraint(
+                condition=Q(max_tokens__gte=1, max_tokens__lte=models.F("max_tokens_ceiling")),
+                name="version_max_tokens_is_under_its_ceiling",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.skill} {self.number}"
+
+
+class SkillLabel(models.Model):
+    """A movable name for a version; with a tenant it is that tenant's own pointer into a built-in skill."""
+
+    skill = models.ForeignKey(Skill, on_delete=models.PROTECT, related_name="labels")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    name = models.SlugField(max_length=32)
+    version = models.ForeignKey(SkillVersion, on_delete=models.PROTECT, related_name="labels")
+    share = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        validators=[MaxValueValidator(100)],
+        help_text="Of `canary`: the percentage of production's traffic it takes.",
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["skill", "tenant", "name"], nulls_distinct=False, name="label_is_one_per_skill_and_tenant"
+            ),
+            models.CheckConstraint(condition=Q(share__lte=100), name="label_share_is_a_percentage"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.skill} {self.name}"
+
+
+class SkillLabelMove(models.Model):
+    """One move of a label, kept for good, so that a rollback knows where to go and everyone sees it."""
+
+    skill = models.ForeignKey(Skill, on_delete=models.PROTECT, related_name="label_moves")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    name = models.SlugField(max_length=32)
+    previous = models.ForeignKey(SkillVersion, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    version = models.ForeignKey(SkillVersion, on_delete=models.PROTECT, related_name="+")
+    share = models.PositiveSmallIntegerField(default=0, db_default=0)
+    is_rollback = models.BooleanField(default=False, db_default=False)
+    actor = models.CharField(max_length=200, help_text="A user's name, or `system`.")
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [models.Index(fields=["skill", "tenant", "name", "id"], name="label_moves_in_order")]
+
+    def __str__(self) -> str:
+        return f"{self.skill} {self.name} → {self.version.number}"

@@ -1,0 +1,175 @@
+"""The user message of a skill: a logic-less template, safe for authors one does not know.
+
+`{{ field }}` and `{{ field.sub }}` put a value in, a string as it is and anything else as compact JSON;
+`{{#field}}…{{/field}}` keeps its content only when the field is present and truthy. There are no loops,
+no calls and no way to reach anything but the input. Parsing and rendering take linear time.
+
+A template fences untrusted values between tags such as `<text>…</text>`. A value can not leave its
+fence: a closing tag of any name that the template itself closes is written `<\\/text>` inside values.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from kit.errors import InvalidRequest
+
+MAX_BYTES = 64 * 1024
+MAX_NESTING = 8
+_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(?:\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}\Z")
+_CLOSING_TAG = re.compile(r"</\s*([A-Za-z_][\w.-]{0,63})\s*>")
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A place where a value goes."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part that is kept only when its field is present and truthy."""
+
+    path: Path
+    parts: "tuple[Part, ...]"
+
+
+Part = str | Insert | Section
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A parsed template: its parts, and what finds the closing tags a value may not contain."""
+
+    parts: tuple[Part, ...]
+    fence: re.Pattern[str] | None
+
+    def render(self, values: dict[str, Any]) -> str:
+        """This function will write the message for an input that fits the skill's input schema."""
+        return "".join(_rendered(self.parts, values, self.fence))
+
+    def paths(self) -> list[Path]:
+        """This function will list every field the template names, in order."""
+        return list(_paths(self.parts))
+
+
+@lru_cache(maxsize=512)
+def parse(text: str) -> Template:
+    """This function will read a template; raises InvalidRequest that says where it is malformed."""
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        raise InvalidRequest(f"The template is over {MAX_BYTES:,} bytes.", path="template")
+    names = sorted({match.group(1) for match in _CLOSING_TAG.finditer(text)})
+    fence = re.compile(rf"<(\s*)/(?=\s*(?:{'|'.join(map(re.escape, names))})(?![\w.-]))", re.I) if names else None
+    return Template(parts=_parsed(text), fence=fence)
+
+
+def check(text: str, *, input_schema: dict[str, Any]) -> None:
+    """This function will refuse a template that is malformed or names a field the input schema lacks."""
+    for path in parse(text).paths():
+        schema: Any = input_schema
+        for position, name in enumerate(path):
+            known = schema.get("properties") if isinstance(schema, dict) else None
+            if known is None and position > 0:
+                break  # An open object: what is inside cannot be known before the call.
+            if known is None or name not in known:
+                raise InvalidRequest(
+                    f"The template names `{'.'.join(path)}`, but the input schema has no property `{name}` there.",
+                    path="template",
+                )
+            schema = known[name]
+
+
+def _parsed(text: str) -> tuple[Part, ...]:
+    stack: list[tuple[Path, list[Part]]] = [((), [])]
+    for literal, tag, at in _tokens(text):
+        if literal:
+            stack[-1][1].append(literal)
+        if tag is None:
+            continue
+        if tag.startswith("#"):
+            _open(stack, _path(tag[1:], at=at), at=at)
+        elif tag.startswith("/"):
+            _close(stack, _path(tag[1:], at=at), at=at)
+        else:
+            stack[-1][1].append(Insert(_path(tag, at=at)))
+    if len(stack) > 1:
+        raise InvalidRequest(f"The section `{'.'.join(stack[-1][0])}` is never closed.", path="template")
+    return tuple(stack[0][1])
+
+
+def _tokens(text: str) -> Iterator[tuple[str, str | None, int]]:
+    """Yield each literal with the tag that ends it (None at the end of the text) and that tag's position."""
+    position = 0
+    while (start := text.find("{{", position)) >= 0:
+        end = text.find("}}", start)
+        if end < 0:
+            raise InvalidRequest(f"The `{{{{` at character {start} is never closed.", path="template")
+        yield text[position:start], text[start + 2 : end].strip(), start
+        position = end + 2
+    yield text[position:], None, len(text)
+
+
+def _path(text: str, *, at: int) -> Path:
+    name = text.strip()
+    if not _PATH.match(name):
+        raise InvalidRequest(
+            f"The tag at character {at} is not a field name; write `{{{{ field }}}}` or `{{{{#field}}}}…{{{{/field}}}}`.",
+            path="template",
+        )
+    return tuple(name.split("."))
+
+
+def _open(stack: list[tuple[Path, list[Part]]], path: Path, *, at: int) -> None:
+    if len(stack) > MAX_NESTING:
+        raise InvalidRequest(f"Sections are nested over {MAX_NESTING} deep at character {at}.", path="template")
+    stack.append((path, []))
+
+
+def _close(stack: list[tuple[Path, list[Part]]], path: Path, *, at: int) -> None:
+    opened, parts = stack[-1]
+    if len(stack) == 1 or opened != path:
+        raise InvalidRequest(
+            f"The `{{{{/{'.'.join(path)}}}}}` at character {at} closes a section that is not open.", path="template"
+        )
+    stack.pop()
+    stack[-1][1].append(Section(path=path, parts=tuple(parts)))
+
+
+def _paths(parts: tuple[Part, ...]) -> Iterator[Path]:
+    for part in parts:
+        if isinstance(part, Insert):
+            yield part.path
+        elif isinstance(part, Section):
+            yield part.path
+            yield from _paths(part.parts)
+
+
+def _rendered(parts: tuple[Part, ...], values: dict[str, Any], fence: re.Pattern[str] | None) -> Iterator[str]:
+    for part in parts:
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, Insert):
+            yield _fenced(_looked_up(values, part.path), fence)
+        elif _looked_up(values, part.path):
+            yield from _rendered(part.parts, values, fence)
+
+
+def _looked_up(values: Any, path: Path) -> Any:
+    for name in path:
+        if not isinstance(values, dict):
+            return None
+        values = values.get(name)
+    return values
+
+
+def _fenced(value: Any, fence: re.Pattern[str] | None) -> str:
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return fence.sub(r"<\1\\/", text) if fence else text
