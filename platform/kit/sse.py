@@ -1,0 +1,133 @@
+"""Server-sent events, written so that no text can forge one and read as the standard says.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import codecs
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from kit.errors import UpstreamFailed
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+_BOM = codecs.BOM_UTF8.decode()
+_SEPARATORS = str.maketrans({"\u2028": "\\u2028", "\u2029": "\\u2029", "\x85": "\\u0085"})
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSentEvent:
+    """One event as it came; `id` is the last one seen, as for a browser's `lastEventId`."""
+
+    event: str
+    data: str
+    id: str = ""
+    retry: int | None = None
+
+
+# --- Writing ---------------------------------------------------------------------------------------------------------
+
+
+def encode(event: str, data: dict[str, Any] | str, *, id: str | None = None) -> bytes:  # noqa: A002 - the field's name
+    """This function will write one event; a dict becomes JSON on one line, a string one `data:` line for each of its.
+
+    Raises ValueError for an event name or id that is not one line.
+    """
+    head = f"event: {_one_line(event)}\n"
+    if id is not None:
+        head = f"id: {_one_line(id)}\n{head}"
+    if isinstance(data, str):
+        body = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
+    else:
+        body = _JSON.encode(data).translate(_SEPARATORS)
+    return f"{head}data: {body}\n\n".encode("utf-8", "replace")
+
+
+def comment(text: str = "") -> bytes:
+    """This function will write a comment, which keeps a connection alive and is no event."""
+    return f": {_one_line(text)}\n\n".encode("utf-8", "replace")
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text or "\r" in text or "\0" in text:
+        message = "Line breaks and NUL cannot be part of this field."
+        raise ValueError(message)
+    return text
+
+
+# --- Reading ---------------------------------------------------------------------------------------------------------
+
+
+class Decoder:
+    """Reads a stream that arrives in any pieces; how it was cut makes no difference to what comes out."""
+
+    __slots__ = ("_after_cr", "_buffer", "_data", "_event", "_id", "_is_begun", "_retry")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()  # a line that has begun
+        self._after_cr = False  # a line feed at the start of the next chunk belongs to the line break before it
+        self._is_begun = False
+        self._event = ""
+        self._data: list[str] = []
+        self._id = ""
+        self._retry: int | None = None
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """This function will return the events that this chunk completes.
+
+        Raises UpstreamFailed if a line grows beyond `MAX_LINE_BYTES`.
+        """
+        if self._after_cr and chunk:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
+        end = max(chunk.rfind(b"\n"), chunk.rfind(b"\r")) + 1
+        if not end:
+            self._keep(chunk)
+            return []
+        whole = bytes(self._buffer) + chunk[:end] if self._buffer else chunk[:end]
+        self._buffer.clear()
+        self._keep(chunk[end:])
+        self._after_cr = whole.endswith(b"\r")
+        return self._read(whole)
+
+    def _keep(self, rest: bytes) -> None:
+        self._buffer += rest
+        if len(self._buffer) > MAX_LINE_BYTES:
+            message = "The stream sent a line that is too long."
+            raise UpstreamFailed(message)
+
+    def _read(self, whole: bytes) -> list[ServerSentEvent]:
+        text = whole.decode("utf-8", "replace")
+        if not self._is_begun:
+            self._is_begun = True
+            text = text.removeprefix(_BOM)
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        events: list[ServerSentEvent] = []
+        lines = text.split("\n")
+        lines.pop()  # what follows the last line break, which is nothing
+        for line in lines:
+            if line:
+                self._field(line)
+            else:
+                self._dispatch(events)
+        return events
+
+    def _dispatch(self, events: list[ServerSentEvent]) -> None:
+        if self._data:
+            data = self._data[0] if len(self._data) == 1 else "\n".join(self._data)
+            events.append(ServerSentEvent(self._event or "message", data, self._id, self._retry))
+        self._event, self._data, self._retry = "", [], None
+
+    def _field(self, line: str) -> None:
+        name, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if name == "data":
+            self._data.append(value)
+        elif name == "event":
+            self._event = value
+        elif name == "id" and "\0" not in value:
+            self._id = value
+        elif name == "retry" and value.isascii() and value.isdigit():
+            self._retry = int(value[:9])
