@@ -1,0 +1,64 @@
+"""Runs the emulator: `python -m emulator --port 8100`."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from emulator.app import Emulator
+from emulator.journal import Journal
+from emulator.messages import Settings, State
+from emulator.protocol import SeverableProtocol
+
+_BACKLOG = 4_096
+_GRACE_SECONDS = 3
+
+
+def main() -> None:
+    """Listen, say where, and serve until told to stop."""
+    options = _options()
+    settings = Settings(options.latency_ms, options.chunk_ms, max(1, options.chunk_words))
+    state = State(settings=settings, journal=Journal(options.journal))
+    config = uvicorn.Config(
+        Emulator(state),
+        http=SeverableProtocol,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    with _listen(options.host, options.port) as listener:
+        host, port = listener.getsockname()[:2]
+        sys.stdout.write(f"listening on http://{host}:{port}\n")
+        sys.stdout.flush()
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="emulator", description=__doc__)
+    parser.add_argument("--port", type=int, default=8100, help="0 takes any free port")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--latency-ms", type=float, default=0.0, help="wait before each first byte")
+    parser.add_argument("--chunk-ms", type=float, default=0.0, help="wait after each chunk of an answer")
+    parser.add_argument("--chunk-words", type=int, default=4, help="words in a chunk")
+    parser.add_argument("--journal", type=Path, help="file that keeps the journal")
+    return parser.parse_args()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(_BACKLOG)
+    return listener
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The ASGI application: authenticates, routes, and turns every refusal into the API's envelope."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from emulator import catalogue, control, messages
+from emulator.exchange import Exchange, Message, Receive, Send
+from emulator.ratelimits import RateLimits
+from emulator.refusals import Refused
+
+if TYPE_CHECKING:
+    from emulator.messages import State
+
+_log = logging.getLogger("emulator")
+_POSTS = {"/v1/messages": messages.create, "/v1/messages/count_tokens": messages.count_tokens}
+_MODELS = "/v1/models"
+
+
+class Emulator:
+    """One emulator: an ASGI application over one state."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._limits = RateLimits()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(scope, receive, send, request_id=messages.identity("req"))
+        is_ours = exchange.path.startswith(control.PREFIX)
+        if not is_ours:
+            self.state.stats.enter()
+        try:
+            await self._answer(exchange)
+        finally:
+            exchange.close()
+            if not is_ours:
+                self.state.stats.leave(_counted(exchange.path), status=exchange.status)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        try:
+            await self._route(exchange)
+        except Refused as refused:
+            body = refused.envelope(request_id=exchange.request_id)
+            await exchange.respond(body, status=refused.status, headers=refused.headers)
+        except Exception:  # noqa: BLE001 - the entry point: whatever went wrong is answered, and logged
+            _log.exception("request %s failed", exchange.request_id)
+            if not exchange.status:
+                fault = Refused(500, "Internal server error")
+                await exchange.respond(fault.envelope(request_id=exchange.request_id), status=500)
+
+    async def _route(self, exchange: Exchange) -> None:
+        if exchange.path.startswith(control.PREFIX):
+            await control.answer(exchange, self.state)
+            return
+        exchange.extra_headers = self._limits.headers(now=time.time())
+        key = _authenticate(exchange)
+        post = _POSTS.get(exchange.path)
+        if post is not None and exchange.method == "POST":
+            await post(exchange, self.state, key=key)
+        elif exchange.method == "GET" and f"{exchange.path}/".startswith(f"{_MODELS}/"):
+            await self._models(exchange)
+        else:
+            raise Refused(405 if post is not None else 404, "Not found" if post is None else "Method Not Allowed")
+
+    async def _models(self, exchange: Exchange) -> None:
+        plan = self.state.faults.plan(b"", path=_MODELS)
+        if await messages.obstruct(exchange, plan, latency_ms=0):
+            return
+        name = exchange.path.removeprefix(_MODELS).strip("/")
+        query = exchange.scope["query_string"]
+        found = catalogue.describe(catalogue.find(name)) if name else catalogue.page(query)
+        await exchange.respond(json.dumps(found).encode())
+
+
+def _authenticate(exchange: Exchange) -> str:
+    key = exchange.header(b"x-api-key") or exchange.header(b"authorization").removeprefix("Bearer").strip()
+    if not key:
+        raise Refused(401, "x-api-key header is required")
+    if key == "invalid" or key.startswith("sk-invalid"):
+        raise Refused(401, "invalid x-api-key")
+    return key
+
+
+def _counted(path: str) -> str:
+    """Return the path under which a request is counted, so that strangers' paths do not fill the memory."""
+    if path in _POSTS or path == _MODELS:
+        return path
+    return f"{_MODELS}/{{id}}" if path.startswith(f"{_MODELS}/") else "other"

@@ -1,0 +1,144 @@
+"""The Messages endpoints: create, count tokens, and the obstacles that any endpoint may be given."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import secrets
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from emulator import answers, caching, catalogue, delivery, prompts, validation
+from emulator.caching import PromptCache
+from emulator.faults import Faults, Plan
+from emulator.journal import Journal
+from emulator.refusals import invalid
+from emulator.stats import Stats
+
+if TYPE_CHECKING:
+    from emulator.exchange import Exchange
+    from emulator.prompts import Prompt
+
+Json = dict[str, Any]
+
+_RUN = secrets.token_hex(5)
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(slots=True)
+class Settings:
+    """The pace of the emulator, which may be changed while it runs."""
+
+    latency_ms: float = 0.0
+    chunk_ms: float = 0.0
+    chunk_words: int = 4
+
+
+@dataclass(slots=True)
+class State:
+    """All that one emulator remembers."""
+
+    settings: Settings = field(default_factory=Settings)
+    journal: Journal = field(default_factory=Journal)
+    faults: Faults = field(default_factory=Faults)
+    cache: PromptCache = field(default_factory=PromptCache)
+    stats: Stats = field(default_factory=Stats)
+
+
+def identity(prefix: str) -> str:
+    """Return an id that no other request of any run has."""
+    return f"{prefix}_01{_RUN}{next(_NUMBERS):012x}"
+
+
+async def create(exchange: Exchange, state: State, *, key: str) -> None:
+    """Answer `POST /v1/messages`."""
+    raw = await exchange.body()
+    body = validation.parse(raw)
+    model = validation.check_create(body)
+    prompt = _read(body, model=model)
+    plan = state.faults.plan(raw, path=exchange.path, model=model.id)
+    if await obstruct(exchange, plan, latency_ms=state.settings.latency_ms):
+        return
+    delivery.refuse_unbroken(plan, is_stream=bool(body.get("stream")))
+    refusal = plan.kind if plan.kind == "refusal" else None
+    answer = answers.compose(prompt, words=plan.words, refusal=refusal)
+    await delivery.deliver(_open(exchange, state, prompt=prompt, answer=answer, plan=plan, key=key))
+
+
+async def count_tokens(exchange: Exchange, state: State, *, key: str) -> None:
+    """Answer `POST /v1/messages/count_tokens` with the total that `create` would report."""
+    del key
+    raw = await exchange.body()
+    body = validation.parse(raw)
+    prompt = _read(body, model=validation.check_count(body))
+    plan = state.faults.plan(raw, path=exchange.path, model=body["model"])
+    if not await obstruct(exchange, plan, latency_ms=0):
+        await exchange.respond(f'{{"input_tokens": {prompt.total}}}'.encode())
+
+
+async def obstruct(exchange: Exchange, plan: Plan, *, latency_ms: float) -> bool:
+    """Keep a request waiting, refuse it or cut it off; tell whether it needs no answer any more."""
+    seconds = plan.latency + latency_ms / 1000
+    if seconds and not await exchange.pause(seconds):
+        return True
+    plan.refuse()
+    if plan.kind == "html_502":
+        page = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+        await exchange.respond(page, status=502, headers={"content-type": "text/html"})
+        return True
+    if plan.kind == "reset":
+        await exchange.sever(with_reset=True)
+        return True
+    return False
+
+
+def _read(body: Json, *, model: catalogue.Model) -> Prompt:
+    prompt = prompts.read(body)
+    caching.check_order(prompt)
+    if prompt.total > model.max_input_tokens:
+        raise invalid(f"prompt is too long: {prompt.total} tokens > {model.max_input_tokens} maximum")
+    if prompt.schema is not None and any(document.is_citable for document in prompt.documents):
+        raise invalid("output_config.format: citations cannot be used together with structured outputs")
+    return prompt
+
+
+def _open(
+    exchange: Exchange, state: State, *, prompt: Prompt, answer: answers.Answer, plan: Plan, key: str
+) -> delivery.Call:
+    """Start billing a call."""
+    body = prompt.body
+    digest = key_digest(key)
+    consumed = state.cache.consume(prompt, scope=f"{digest}:{body['model']}", now=time.monotonic())
+    entry = state.journal.start(
+        consumed=consumed,
+        output_tokens=answer.least,
+        at=datetime.fromtimestamp(time.time(), UTC).isoformat(),
+        request_id=exchange.request_id,
+        model=body["model"],
+        key_digest=digest,
+        stream=bool(body.get("stream")),
+        user_id=(body.get("metadata") or {}).get("user_id"),
+        client_reference=exchange.header(b"x-client-reference") or None,
+    )
+    chunk_ms = state.settings.chunk_ms if plan.chunk_ms is None else plan.chunk_ms
+    return delivery.Call(
+        exchange=exchange,
+        journal=state.journal,
+        entry=entry,
+        body=body,
+        message_id=identity("msg"),
+        answer=answer,
+        consumed=consumed,
+        plan=plan,
+        pace=chunk_ms / 1000,
+        words=state.settings.chunk_words,
+    )
+
+
+@lru_cache(maxsize=1024)
+def key_digest(key: str) -> str:
+    """Return the first 12 hexadecimal digits of the key's SHA-256."""
+    return hashlib.sha256(key.encode("latin-1", "replace")).hexdigest()[:12]
