@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from embedded import console, run
+from embedded.child import StartError
+from embedded.places import PlaceError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,9 +26,14 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.verb == "run":
         return run.run(ROOT, parent=os.getppid() if arguments.with_parent else None)
-    if arguments.verb == "psql":
-        return console.psql(ROOT)
-    return console.execute(ROOT, [part for part in arguments.command if part != "--"])
+    try:
+        if arguments.verb == "psql":
+            return console.psql(ROOT)
+        command = arguments.command
+        return console.execute(ROOT, command[1:] if command[:1] == ["--"] else command)
+    except (StartError, PlaceError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
 
 
 if __name__ == "__main__":

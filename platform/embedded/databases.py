@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 import psycopg
@@ -9,6 +10,9 @@ from psycopg import sql
 
 from embedded.child import StartError
 from embedded.valkey import BROKER
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 
 def create_if_absent(url: str) -> None:
@@ -27,15 +31,29 @@ def create_if_absent(url: str) -> None:
             raise StartError(f"The database of DATABASE_URL cannot be used: {error}") from error
 
 
-def broker_url(redis_url: str) -> str:
-    """This function will derive Celery's broker URL: the same Redis, a database of its own."""
-    parts = urlsplit(redis_url)
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    used = query.pop("db", "") or parts.path.strip("/")
-    database = BROKER if used != str(BROKER) else BROKER + 1
+def redis_url(url: str, *, database: int) -> str:
+    """This function will return the URL of another numbered database on the same Redis."""
+    parts = urlsplit(url)
+    query = _query(parts)
+    if parts.scheme == "unix":
+        return f"unix://{parts.netloc}{parts.path}?{urlencode({**query, 'db': database})}"
+    return parts._replace(path=f"/{database}", query=urlencode(query)).geturl()
+
+
+def broker_url(url: str, *, database: int | None = None) -> str:
+    """This function will derive Celery's broker URL from a REDIS_URL: the same Redis, a database of its own."""
+    parts = urlsplit(url)
+    if database is None:
+        used = parse_qs(parts.query).get("db", [parts.path.strip("/")])[-1]
+        database = BROKER if used != str(BROKER) else BROKER + 1
     if parts.scheme != "unix":
-        return parts._replace(path=f"/{database}", query=urlencode(query)).geturl()
-    return f"redis+socket://{parts.path}?{urlencode({'virtual_host': database, **query})}"
+        return redis_url(url, database=database)
+    return f"redis+socket://{parts.path}?{urlencode({'virtual_host': database, **_query(parts)})}"
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    """What the URL says besides its database number, which is in either place."""
+    return {name: values[-1] for name, values in parse_qs(parts.query).items() if name != "db"}
 
 
 def _connect(url: str) -> psycopg.Connection:

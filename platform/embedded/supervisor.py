@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from embedded.warden import Warden
 
 MOST_RESTARTS = 5
+# While starting, what fails twice will fail again: say so soon.
+MOST_RESTARTS_AT_START = 1
 WINDOW_SECONDS = 60.0
 FIRST_DELAY_SECONDS = 0.5
 
@@ -41,6 +43,7 @@ class Supervisor:
         self._warden = warden
         self._pulse = pulse
         self._say = say
+        self._most_restarts = MOST_RESTARTS_AT_START
         self._tiers: list[tuple[Child, ...]] = []
         self._restarts: dict[Child, _Restarts] = {}
 
@@ -78,6 +81,7 @@ class Supervisor:
 
     def watch(self) -> None:
         """This function will keep the processes alive until the pulse, or one that will not stay alive, ends it."""
+        self._most_restarts = MOST_RESTARTS
         while True:
             self._tend_all()
             time.sleep(0.2)
@@ -104,11 +108,11 @@ class Supervisor:
         if restarts.due is None:
             child.kill()  # What is left of its group must not work beside its successor.
             count = restarts.recent(now)
-            if count >= MOST_RESTARTS:
-                raise StartError(f"{child.name} ended again and again. The end of {child.log}:\n{child.tail()}")
+            if count >= self._most_restarts:
+                raise StartError(f"{child.name} does not stay alive. The end of {child.log}:\n{child.tail()}")
             delay = FIRST_DELAY_SECONDS * 2**count
             restarts.due = now + delay
-            self._say(f"{child.name} ended; restart {count + 1} of {MOST_RESTARTS} in {delay:.1f} s. Log: {child.log}")
+            self._say(f"{child.name} ended unexpectedly; it starts again in {delay:.1f} s. Log: {child.log}")
         elif now >= restarts.due:
             restarts.due = None
             restarts.at.append(now)
