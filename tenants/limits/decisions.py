@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from kit.errors import RateLimited
-from tenants.limits.verdicts import MINUTE, Allowance, Verdict
+from tenants.limits.verdicts import MINUTE, ROUNDING, Allowance, Verdict
 
 Source = Literal["shared", "local"]
 Reason = Literal["requests_per_minute", "tokens_per_minute", "concurrent_calls"]
@@ -72,8 +72,8 @@ def decision(verdict: Verdict, *, allowance: Allowance, source: Source) -> Decis
 
 
 def _window(limit: int, ahead: float) -> Window:
-    # What remains is rounded down, so that a call of exactly that size passes.
-    return Window(limit, max(0, math.floor(limit - ahead * limit / MINUTE - 1e-6 * (ahead > 0))), ahead)
+    # Rounded down, so that a call of exactly that size passes; half of the rounding that counting itself allows.
+    return Window(limit, max(0, math.floor(limit - ahead * limit / MINUTE + ROUNDING / 2)), ahead)
 
 
 def reason(verdict: Verdict, *, allowance: Allowance, tokens: int) -> Reason:

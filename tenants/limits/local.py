@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from kit import clock
-from tenants.limits.verdicts import LEASE_SECONDS, MINUTE, Allowance, Verdict
+from tenants.limits.verdicts import LEASE_SECONDS, MINUTE, ROUNDING, Allowance, Verdict
 
 _MOST_IDLE = 10_000
 
@@ -27,6 +27,11 @@ class _Family:
         return self.requests_at <= now and self.tokens_at <= now and not self.calls
 
 
+def _wait(ahead: float, unit: float, *, amount: int, limit: int) -> float:
+    wait = ahead + unit * (amount - limit)
+    return 0.0 if wait <= unit * ROUNDING + 2e-8 else wait
+
+
 class Shares:
     """GCRA for requests and tokens and leases for running calls, per family, all or nothing."""
 
@@ -45,10 +50,10 @@ class Shares:
             family = self._family(family_id, now)
             request_cost, token_cost = MINUTE / allowance.requests, MINUTE / allowance.tokens
             requests_ahead, tokens_ahead = max(0.0, family.requests_at - now), max(0.0, family.tokens_at - now)
-            requests_wait = max(0.0, requests_ahead + request_cost * (1 - allowance.requests))
-            tokens_wait = max(0.0, tokens_ahead + token_cost * (tokens - allowance.tokens))
+            requests_wait = _wait(requests_ahead, request_cost, amount=1, limit=allowance.requests)
+            tokens_wait = _wait(tokens_ahead, token_cost, amount=tokens, limit=allowance.tokens)
             is_known = call_id in family.calls
-            fits = tokens <= allowance.tokens and requests_wait <= 0 and tokens_wait <= 0
+            fits = tokens <= allowance.tokens and requests_wait == tokens_wait == 0
             if not is_known and fits and len(family.calls) < allowance.concurrent:
                 requests_ahead, tokens_ahead = requests_ahead + request_cost, tokens_ahead + token_cost * tokens
                 family.requests_at, family.tokens_at = now + requests_ahead, now + tokens_ahead

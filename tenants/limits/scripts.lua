@@ -1,21 +1,29 @@
 -- The shared counting of one family's calls; one of its functions runs per call of the script, by ARGV[1].
 -- KEYS: 1 requests, 2 tokens (each the theoretical arrival time of GCRA, in microseconds),
 --       3 leases (call → end of its lease), 4 charges (call → tokens it was charged).
--- Numbers go out through %.0f or %.3f: Lua's own rendering keeps 14 digits, an instant here has 16.
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
+-- Instants are microseconds since a recent one, so that a double keeps fractions of them; they go out
+-- through string.format because Lua's own rendering keeps 14 digits only.
+local EPOCH = 1760000000
 local MINUTE = 60000000
+local time = redis.call('TIME')
+local now = (time[1] - EPOCH) * 1000000 + time[2]
 
 local function ahead_of(key)
   local at = tonumber(redis.call('GET', key) or now)
   return math.max(0, at - now)
 end
 
+-- A wait below a millionth of one request or token is rounding, not a wait.
+local function wait_for(ahead, unit, amount, limit)
+  local wait = ahead + unit * (amount - limit)
+  return wait <= unit * 1e-6 + 0.02 and 0 or wait
+end
+
 local function store(key, ahead)
   if ahead <= 0 then
     redis.call('DEL', key)
   else
-    redis.call('SET', key, string.format('%.3f', now + ahead), 'PX', math.ceil(ahead / 1000) + 1000)
+    redis.call('SET', key, string.format('%.6f', now + ahead), 'PX', math.ceil(ahead / 1000) + 1000)
   end
 end
 
@@ -40,13 +48,13 @@ local function take()
   drop_ended_leases()
   local requests_ahead, tokens_ahead = ahead_of(KEYS[1]), ahead_of(KEYS[2])
   local request_cost, token_cost = MINUTE / requests_limit, MINUTE / tokens_limit
-  local requests_wait = math.max(0, requests_ahead + request_cost * (1 - requests_limit))
-  local tokens_wait = math.max(0, tokens_ahead + token_cost * (tokens - tokens_limit))
+  local requests_wait = wait_for(requests_ahead, request_cost, 1, requests_limit)
+  local tokens_wait = wait_for(tokens_ahead, token_cost, tokens, tokens_limit)
   local running = redis.call('ZCARD', KEYS[3])
   local admitted = 0 -- 1: admitted now, 2: had been admitted before
   if redis.call('ZSCORE', KEYS[3], call) then
     admitted = 2
-  elseif tokens <= tokens_limit and requests_wait <= 0 and tokens_wait <= 0 and running < tonumber(ARGV[6]) then
+  elseif tokens <= tokens_limit and requests_wait == 0 and tokens_wait == 0 and running < tonumber(ARGV[6]) then
     admitted, running = 1, running + 1
     requests_ahead, tokens_ahead = requests_ahead + request_cost, tokens_ahead + token_cost * tokens
     redis.call('HSET', KEYS[4], call, string.format('%.0f', tokens))
@@ -55,8 +63,9 @@ local function take()
     lease(call, tonumber(ARGV[7]))
   end
   return {
-    admitted, now, running,
-    math.ceil(requests_ahead), math.ceil(tokens_ahead), math.ceil(requests_wait), math.ceil(tokens_wait),
+    admitted, running, string.format('%.0f', now + EPOCH * 1000000),
+    string.format('%.6f', requests_ahead), string.format('%.6f', tokens_ahead),
+    string.format('%.6f', requests_wait), string.format('%.6f', tokens_wait),
   }
 end
 

@@ -59,12 +59,12 @@ def seconds_to_probe() -> float:
     return _wire().breaker.seconds_to_probe()
 
 
-def _verdict(answer: list[int]) -> Verdict:
-    admitted, at, running, *seconds = answer
-    requests_ahead, tokens_ahead, requests_wait, tokens_wait = (microseconds / 1e6 for microseconds in seconds)
+def _verdict(answer: list[Any]) -> Verdict:
+    admitted, running, *instants = answer
+    at, requests_ahead, tokens_ahead, requests_wait, tokens_wait = (float(micros) / 1e6 for micros in instants)
     return Verdict(
         bool(admitted),
-        datetime.fromtimestamp(at / 1e6, tz=UTC),
+        datetime.fromtimestamp(at, tz=UTC),
         running,
         requests_ahead,
         tokens_ahead,

@@ -5,6 +5,7 @@ from datetime import datetime
 
 MINUTE = 60.0
 LEASE_SECONDS = 60.0
+ROUNDING = 1e-6  # of one request or token; a shorter wait is an artefact of arithmetic
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from kit import clock
 from tenants import keys
 from tenants.management import speaking
+
+_MOST_DAYS = 36_500
 
 
 class Command(BaseCommand):
@@ -32,6 +34,8 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         now = clock.now()
         days = options["expires_in_days"]
+        if days is not None and not 1 <= days <= _MOST_DAYS:
+            raise CommandError(f"Give --expires-in-days 1 to {_MOST_DAYS}, or leave it out.")
         with speaking.refusals_as_sentences():
             issued = keys.issue(
                 speaking.tenant(options["tenant"]),

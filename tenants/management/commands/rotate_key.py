@@ -23,8 +23,9 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         old = speaking.key(options["key"])
-        # Not every float is a duration: one out of range is cut here and refused as too long there.
-        overlap = timedelta(hours=min(max(options["overlap_hours"], -1.0), 25.0))
+        hours = options["overlap_hours"]
+        # Not every float is a duration: whatever is out of range, NaN included, is refused as too long.
+        overlap = timedelta(hours=hours if 0 <= hours <= 24 else 25)
         with speaking.refusals_as_sentences():
             issued = keys.rotate(old, overlap=overlap, now=clock.now())
         self.stderr.write(

@@ -1,0 +1,48 @@
+"""From an HTTP request to the caller: the first step of every API view."""
+
+import ipaddress
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+
+from kit import clock
+from kit.errors import NotAllowed
+from tenants import keys
+from tenants.keys import Caller
+
+
+async def of_request(request: Any, *, verb: str, fresh: bool = False) -> Caller:
+    """This function will return who makes a request, if the key may do `verb` (run, read, messages, health).
+
+    `fresh` looks the key up anew, for answers that nothing else checks again. Raises
+    `AuthenticationFailed` or `NotAllowed`.
+    """
+    caller = await keys.authenticate(
+        keys.credentials(request.headers), address=address(request), now=clock.now(), fresh=fresh
+    )
+    if not caller.may(verb):
+        raise NotAllowed(f"This key may not be used to {verb}. Ask the tenant's admin for the scope.")
+    return caller
+
+
+def address(request: Any) -> str:
+    """This function will return the client's address; `X-Forwarded-For` counts only as far as trusted proxies wrote it."""
+    nearest = str(request.META.get("REMOTE_ADDR", ""))
+    hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+    while hops and _is_trusted(nearest):
+        nearest = hops.pop()
+    return nearest[:64]
+
+
+def _is_trusted(hop: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(hop)
+    except ValueError:
+        return False
+    return any(parsed in network for network in _proxies(tuple(settings.TRUSTED_PROXIES)))
+
+
+@lru_cache(maxsize=8)
+def _proxies(networks: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(ipaddress.ip_network(network) for network in networks)
