@@ -5,7 +5,6 @@ Whatever `loads` returns can be written as UTF-8 JSON again and stored in a `jso
 
 import codecs
 import json
-import math
 import re
 from typing import Any, NoReturn
 
@@ -38,8 +37,7 @@ def loads(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        message = f"The request body is not valid JSON: {error.msg} at {where}."
+        message = f"The request body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
         raise InvalidRequest(message, position=error.pos) from None
 
 
@@ -87,8 +85,8 @@ def _refuse_bad_escapes(bare: bytes) -> None:
 def _refuse_depth(brackets: bytes) -> None:
     """Each pass takes away the innermost pairs, so the number of passes is the depth."""
     for _ in range(MAX_DEPTH):
-        if not brackets:
-            return
+        if b"[]" not in brackets:
+            break
         brackets = brackets.replace(b"[]", b"")
     if b"[]" in brackets or brackets.count(b"[") > MAX_DEPTH:
         message = f"The request body is nested deeper than {MAX_DEPTH} levels."
@@ -101,8 +99,10 @@ def _refuse_count(what: str, limit: int) -> NoReturn:
 
 
 def _float(text: str) -> float:
+    if len(text) > MAX_NUMBER_LENGTH:
+        _refuse_number(text)
     value = float(text)
-    if abs(value) > LARGEST_FLOAT or not math.isfinite(value) or len(text) > MAX_NUMBER_LENGTH:
+    if not abs(value) <= LARGEST_FLOAT:
         _refuse_number(text)
     return value
 
