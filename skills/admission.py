@@ -68,7 +68,7 @@ async def admit(
     try:
         reservation = await _reserve(caller, asked, body, book=book)
     except BaseException:
-        await limits.refund(caller, tokens=asked.tokens, call_id=call_id)
+        await limits.cancel(caller, call_id=call_id)
         raise
     return Admitted(caller=caller, reservation=reservation, decision=decision, book=book, call_id=call_id)
 

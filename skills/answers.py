@@ -96,6 +96,9 @@ def repair(body: dict[str, Any], answer: Answer, unfit: Unfit) -> dict[str, Any]
         "messages": [
             *body["messages"],
             {"role": "assistant", "content": [{"type": "text", "text": answer.text or "(nothing)"}]},
-            {"role": "user", "content": [{"type": "text", "text": f"{unfit.message} Answer again with the corrected JSON only."}]},
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": f"{unfit.message} Answer again with the corrected JSON only."}],
+            },
         ],
     }

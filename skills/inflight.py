@@ -40,7 +40,7 @@ def _here() -> dict[UUID, _Attempt]:
     if here is None:
         here = _attempts[loop] = {}
         loops.start(_beat_forever(here), name="ledger heartbeat")
-        control.listen()
+        control.listener()
     return here
 
 
@@ -98,7 +98,11 @@ def _at_expiry(reservation: Reservation, end: End) -> asyncio.TimerHandle | None
     if expires_at is None:
         return None
     left = max(0.0, (expires_at - clock.now()).total_seconds())
-    return asyncio.get_running_loop().call_later(min(left, 86_400.0), end, AuthenticationFailed()) if left < 86_400.0 else None
+    return (
+        asyncio.get_running_loop().call_later(min(left, 86_400.0), end, AuthenticationFailed())
+        if left < 86_400.0
+        else None
+    )
 
 
 def _end_where(is_meant: Callable[[Reservation], bool]) -> None:
@@ -116,5 +120,11 @@ def _on_suspended(message: control.Message) -> None:
     _end_where(lambda reservation: reservation.caller.tenant_id == message.get("tenant_id"))
 
 
+async def _on_connected(_: control.Message) -> None:
+    with suppress(Unavailable):  # the periodic beat tries again
+        await beat()
+
+
+control.subscribe(control.CONNECTED, _on_connected)
 control.subscribe("key.revoked", _on_revoked)
 control.subscribe("tenant.suspended", _on_suspended)

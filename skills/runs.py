@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from kit import clock, ids, loops
+from kit import ids, loops
 from kit.errors import OutputInvalid, SkillgateError, Unavailable
 from skills import answers, claude, inflight, requests
 from skills.admission import Admitted, admit, admit_again
@@ -20,7 +20,7 @@ from skills.events import RunCompleted, RunEvent, RunFailed, RunStarted, RunText
 from skills.versions import Version
 from tenants import limits
 from tenants.keys import Caller
-from usage import ledger, pricing
+from usage import ledger
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ class Order:
     entry_point: str
     request_id: str
     max_tokens: int | None = None
+    cache_system: bool | None = None
+    model: str | None = None
 
 
 async def start(order: Order) -> "Run":
@@ -48,7 +50,14 @@ async def start(order: Order) -> "Run":
     or `Unavailable`.
     """
     run_id = ids.uuid7()
-    body = requests.build(order.version, order.input, max_tokens=order.max_tokens, metadata_user=order.caller.public_id)
+    body = requests.build(
+        order.version,
+        order.input,
+        max_tokens=order.max_tokens,
+        cache_system=order.cache_system,
+        model=order.model,
+        metadata_user=order.caller.public_id,
+    )
     admitted = await admit(
         order.caller,
         body,
@@ -93,8 +102,14 @@ class Run:
         self._body = body
         self._queue: asyncio.Queue[RunEvent | None] = asyncio.Queue(_QUEUED_EVENTS)
         self._is_listened_to = True
+        self._is_over = False
         self._ended_by: SkillgateError | None = None
         self._upstream: asyncio.Task[answers.Answer] | None = None
+
+    @property
+    def model(self) -> str:
+        """The model that answers."""
+        return str(self._body["model"])
 
     def begin(self) -> None:
         """This function will set the run going in a task of its own."""
@@ -118,7 +133,7 @@ class Run:
         self._is_listened_to = False
         while not self._queue.empty():
             self._queue.get_nowait()
-        if self._upstream is not None and not self._upstream.done():
+        if not self._is_over:
             gone = Unavailable("The client left before the run was complete.")
             asyncio.get_running_loop().call_later(LEAVE_GRACE_SECONDS, self.end, gone)
 
@@ -134,6 +149,7 @@ class Run:
             log.exception("run %s broke", self.id)
             last = RunFailed(self.id, SkillgateError("The platform failed to complete this run."), self.usage)
         finally:
+            self._is_over = True
             unused = self.admitted.reservation.admission.tokens - self.usage.tokens.total
             await limits.refund(self._order.caller, tokens=max(0, unused), call_id=self.admitted.call_id)
         await self._say(last)
@@ -141,7 +157,7 @@ class Run:
 
     def _started(self) -> RunStarted:
         version = self._order.version
-        return RunStarted(self.id, version.skill, version.number, version.label, self._body["model"])
+        return RunStarted(self.id, version.skill, version.number, version.label, self.model)
 
     async def _answer(self) -> answers.Answer:
         version, order = self._order.version, self._order

@@ -42,7 +42,9 @@ class BudgetAccount(models.Model):
                 name="budget_account_is_one_per_scope_and_period",
             ),
             models.CheckConstraint(
-                condition=Q(reserved_tokens__gte=0, settled_tokens__gte=0, reserved_micros__gte=0, settled_micros__gte=0),
+                condition=Q(
+                    reserved_tokens__gte=0, settled_tokens__gte=0, reserved_micros__gte=0, settled_micros__gte=0
+                ),
                 name="budget_account_is_never_negative",
             ),
         ]
@@ -135,7 +137,9 @@ class Price(models.Model):
     book = models.ForeignKey(PriceBook, on_delete=models.PROTECT, related_name="prices")
     model = models.CharField(max_length=64)
     token_class = models.CharField(max_length=16, choices=TokenClass)
-    prompt_from = models.BigIntegerField(default=0, help_text="Applies to calls whose prompt has at least this many tokens.")
+    prompt_from = models.BigIntegerField(
+        default=0, help_text="Applies to calls whose prompt has at least this many tokens."
+    )
     effective_from = models.DateField()
     micros_per_million = models.BigIntegerField()
     source = models.CharField(max_length=500)
@@ -143,9 +147,12 @@ class Price(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["book", "model", "token_class", "prompt_from", "effective_from"], name="price_is_stated_once_per_version"
+                fields=["book", "model", "token_class", "prompt_from", "effective_from"],
+                name="price_is_stated_once_per_version",
             ),
-            models.CheckConstraint(condition=Q(micros_per_million__gte=0, prompt_from__gte=0), name="price_is_never_negative"),
+            models.CheckConstraint(
+                condition=Q(micros_per_million__gte=0, prompt_from__gte=0), name="price_is_never_negative"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -167,7 +174,9 @@ class BudgetAlert(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["account", "unit", "threshold"], name="budget_alert_is_raised_once"),
             models.CheckConstraint(condition=Q(unit__in=["tokens", "micros"]), name="budget_alert_unit_is_known"),
-            models.CheckConstraint(condition=Q(used__gte=F("limit") * F("threshold") / 100), name="budget_alert_is_true"),
+            models.CheckConstraint(
+                condition=Q(used__gte=F("limit") * F("threshold") / 100), name="budget_alert_is_true"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -196,7 +205,9 @@ class DailyUsage(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "day", "key", "skill", "model"], name="daily_usage_is_one_per_day_and_cause"),
+            models.UniqueConstraint(
+                fields=["tenant", "day", "key", "skill", "model"], name="daily_usage_is_one_per_day_and_cause"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -4,7 +4,6 @@ A loaded price book never changes; its id is the price version an event carries.
 without a price is refused, never booked as nothing.
 """
 
-import asyncio
 import hashlib
 import re
 import tomllib
@@ -107,7 +106,6 @@ class _Current:
     def __init__(self) -> None:
         self.book: Book | None = None
         self.read_at = 0.0
-        self.lock: asyncio.Lock | None = None
 
 
 _current = _Current()

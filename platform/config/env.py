@@ -9,9 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 env = environ.Env()
 environ.Env.read_env(ROOT / ".env", overwrite=False)
 
-DEBUG: bool = env.bool("SKILLGATE_DEBUG", default=False)
+IS_DEVELOPMENT: bool = env.bool("SKILLGATE_DEBUG", default=False)
 
 
 def secret(name: str, *, development: str) -> str:
     """This function will read a secret; without one production gets "" and a system check that names it."""
-    return env.str(name, default=development if DEBUG else "")
+    return env.str(name, default=development if IS_DEVELOPMENT else "")

@@ -2,9 +2,10 @@
 
 from urllib.parse import unquote
 
-from config.env import DEBUG, ROOT, env, secret
+from config.env import IS_DEVELOPMENT, ROOT, env, secret
 
 BASE_DIR = ROOT
+DEBUG = IS_DEVELOPMENT
 
 # --- Web ---------------------------------------------------------------------------------------------------------------
 SECRET_KEY = secret(
@@ -35,6 +36,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "config.apps.ConfigConfig",
+    "console.apps.ConsoleConfig",
     "tenants.apps.TenantsConfig",
     "usage.apps.UsageConfig",
     "skills.apps.SkillsConfig",
@@ -148,9 +150,23 @@ LANGUAGE_CODE = "en"
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": [],
-    "DEFAULT_PARSER_CLASSES": ["kit.rest.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "kit.rest.exception_handler",
     "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Skillgate",
+    "DESCRIPTION": "Claude as skills: named, versioned, typed capabilities behind one API.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SECURITY": [{"bearer": []}, {"apiKey": []}],
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "sg_live_…"},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+        }
+    },
 }

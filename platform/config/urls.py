@@ -1,8 +1,22 @@
 """Every URL of the platform."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+
+from console import health
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("v1/", include("skills.api.urls")),
+    path("v1/", include("usage.api.urls")),
+    path("v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
+    path("health/live", health.LiveView.as_view()),
+    path("health/ready", health.ReadyView.as_view()),
+    path("health/deep", health.DeepView.as_view()),
     path("ops/", admin.site.urls),
 ]
+handler400 = "kit.rest.handler400"
+handler403 = "kit.rest.handler403"
+handler404 = "kit.rest.handler404"
+handler500 = "kit.rest.handler500"

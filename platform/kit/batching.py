@@ -17,9 +17,14 @@ from kit.errors import Unavailable
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BATCH_SIZE = Histogram("skillgate_batch_items", "Items flushed together.", ["lane"], buckets=(1, 2, 5, 10, 20, 50, 100, 200))
+BATCH_SIZE = Histogram(
+    "skillgate_batch_items", "Items flushed together.", ["lane"], buckets=(1, 2, 5, 10, 20, 50, 100, 200)
+)
 BATCH_WAIT = Histogram(
-    "skillgate_batch_wait_seconds", "Time an item waits before its batch is flushed.", ["lane"], buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2.5)
+    "skillgate_batch_wait_seconds",
+    "Time an item waits before its batch is flushed.",
+    ["lane"],
+    buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2.5),
 )
 
 

@@ -54,7 +54,9 @@ def _build(environment: str) -> anthropic.AsyncAnthropic:
         open_telemetry=False,
         http_client=anthropic.DefaultAioHttpClient(
             limits=httpx2.Limits(
-                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_KEEPALIVE_SECONDS
+                max_connections=_CONNECTIONS,
+                max_keepalive_connections=_CONNECTIONS,
+                keepalive_expiry=_KEEPALIVE_SECONDS,
             ),
             timeout=timeouts(),
         ),

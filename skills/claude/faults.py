@@ -35,14 +35,18 @@ def of_exception(raised: BaseException) -> Fault:
     """This function will classify what the SDK or its transport raised."""
     if isinstance(raised, anthropic.APIStatusError):
         return _of_status(raised)
-    if isinstance(raised, anthropic.APITimeoutError) or isinstance(raised, httpx2.TimeoutException):
+    if isinstance(raised, anthropic.APITimeoutError | httpx2.TimeoutException):
         cause = raised.__cause__ if isinstance(raised, anthropic.APITimeoutError) else raised
         unsent = isinstance(cause, httpx2.ConnectTimeout | httpx2.PoolTimeout)
         return Fault(UpstreamTimeout("Claude did not answer in time. Try again."), "upstream_timeout", unsent)
     if isinstance(raised, anthropic.APIConnectionError):
         unsent = isinstance(raised.__cause__, httpx2.ConnectError)
         return Fault(UpstreamFailed("Claude could not be reached. Try again."), "upstream_unreachable", unsent)
-    return Fault(UpstreamFailed("Claude's answer broke off or could not be read. Try again."), "upstream_broken", is_unbilled=False)
+    return Fault(
+        UpstreamFailed("Claude's answer broke off or could not be read. Try again."),
+        "upstream_broken",
+        is_unbilled=False,
+    )
 
 
 def of_error_event(error_type: str) -> Fault:
@@ -53,12 +57,18 @@ def of_error_event(error_type: str) -> Fault:
         return Fault(_limited(5), error_type, is_unbilled=False)
     if error_type == "timeout_error":
         return Fault(UpstreamTimeout("Claude did not finish in time. Try again."), error_type, is_unbilled=False)
-    return Fault(UpstreamFailed("Claude failed in the middle of its answer. Try again."), error_type[:64], is_unbilled=False)
+    return Fault(
+        UpstreamFailed("Claude failed in the middle of its answer. Try again."), error_type[:64], is_unbilled=False
+    )
 
 
 def truncated() -> Fault:
     """This function will describe a stream that ended cleanly without saying that it was complete."""
-    return Fault(UpstreamFailed("Claude's answer ended before it was complete. Try again."), "upstream_truncated", is_unbilled=False)
+    return Fault(
+        UpstreamFailed("Claude's answer ended before it was complete. Try again."),
+        "upstream_truncated",
+        is_unbilled=False,
+    )
 
 
 @contextmanager
@@ -71,7 +81,11 @@ def translated() -> Iterator[None]:
 
 
 def _limited(retry_after: int) -> RateLimited:
-    return RateLimited("Claude's own rate limit for this platform is reached. Try again later.", retry_after=retry_after, limit="upstream")
+    return RateLimited(
+        "Claude's own rate limit for this platform is reached. Try again later.",
+        retry_after=retry_after,
+        limit="upstream",
+    )
 
 
 def _of_status(raised: anthropic.APIStatusError) -> Fault:
@@ -92,9 +106,14 @@ def _error_of_status(raised: anthropic.APIStatusError) -> SkillgateError:
     if status == 413:
         return RequestTooLarge("The request is larger than Claude accepts. Send less text.")
     if status == 400:
-        return InvalidRequest("Claude does not accept this request for this model. Check its size, model and parameters.", reason="upstream_refused")
+        return InvalidRequest(
+            "Claude does not accept this request for this model. Check its size, model and parameters.",
+            reason="upstream_refused",
+        )
     if status in (401, 403):
-        return UpstreamFailed("The platform's own credentials were refused by Claude; the operator has to look into it.")
+        return UpstreamFailed(
+            "The platform's own credentials were refused by Claude; the operator has to look into it."
+        )
     if status == 404:
         return UpstreamFailed("Claude does not know the model of this skill; the operator has to look into it.")
     return UpstreamFailed("Claude failed to answer. Try again.")

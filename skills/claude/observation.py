@@ -5,12 +5,12 @@ it was refused before anything was billed; everything else is `estimated`, never
 """
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from skills.claude.faults import Fault
 from usage.ledger import Admission, Closing
 from usage.pricing import Book, Tokens
-from datetime import date
 
 _MOST_PLAUSIBLE = 1_000_000_000
 _TOKENS_PER_SECOND = 400  # faster than any model writes: bounds what was written and not yet seen

@@ -8,4 +8,15 @@ from usage.ledger.entries import LEASE_SECONDS, Admission, Closing, Reservation
 from usage.ledger.refusals import refusal
 from usage.ledger.verbs import drain, heartbeat, reserve, settle, sweep
 
-__all__ = ["LEASE_SECONDS", "Admission", "Closing", "Reservation", "drain", "heartbeat", "refusal", "reserve", "settle", "sweep"]
+__all__ = [
+    "LEASE_SECONDS",
+    "Admission",
+    "Closing",
+    "Reservation",
+    "drain",
+    "heartbeat",
+    "refusal",
+    "reserve",
+    "settle",
+    "sweep",
+]

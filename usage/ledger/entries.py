@@ -1,6 +1,6 @@
 """What goes into the ledger and what comes back."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -60,7 +60,7 @@ class Closing:
     """How an attempt ended: the state, what upstream reported (or the bound), its cost and circumstances."""
 
     state: ClosingState
-    tokens: Tokens = Tokens()
+    tokens: Tokens = field(default_factory=Tokens)
     cost_micros: int = 0
     stop_reason: str = ""
     error_type: str = ""

@@ -43,7 +43,9 @@ class _Room:
         return datetime(following.year, following.month, following.day, tzinfo=timezone)
 
 
-def refusal(caller: Caller, admission: Admission, *, outcome: str, detail: dict[str, Any] | None, book: Book) -> BudgetExceeded:
+def refusal(
+    caller: Caller, admission: Admission, *, outcome: str, detail: dict[str, Any] | None, book: Book
+) -> BudgetExceeded:
     """This function will turn the ledger's refusal of one call into an error that says what would pass.
 
     `details` carry: reason, owner (tenant, key or skill), unit (tokens or micro_dollars), window,
@@ -117,7 +119,9 @@ def _largest_output(rooms: list[_Room], admission: Admission, *, book: Book, on:
 
 def _affordable_output(admission: Admission, micros: int, *, book: Book, on: date) -> int:
     def bound(output_tokens: int) -> int:
-        return book.upper_bound(admission.model, input_tokens=admission.input_tokens, output_tokens=output_tokens, on=on)
+        return book.upper_bound(
+            admission.model, input_tokens=admission.input_tokens, output_tokens=output_tokens, on=on
+        )
 
     per_token = bound(MICROS) - bound(0)
     if per_token == 0:
@@ -133,7 +137,9 @@ def _cheaper_models(rooms: list[_Room], admission: Admission, *, book: Book, on:
     if left_micros is None or (left_tokens is not None and left_tokens < admission.tokens):
         return []
     bounds = {
-        model: book.upper_bound(model, input_tokens=admission.input_tokens, output_tokens=admission.output_tokens, on=on)
+        model: book.upper_bound(
+            model, input_tokens=admission.input_tokens, output_tokens=admission.output_tokens, on=on
+        )
         for model in book.priced(on=on)
     }
     fitting = [model for model, micros in bounds.items() if micros <= left_micros]
@@ -152,10 +158,9 @@ def _sentence(room: _Room, would_pass: dict[str, Any], *, resets_at: datetime) -
 
     whose = f"the skill {room.skill}" if room.owner == "skill" else f"this {room.owner}"
     span = "monthly" if room.window == "month" else "daily"
-    parts = [
-        f"The {span} budget of {whose} cannot take this call: it may need up to {amount(room.asked)}, and of"
-        f" {amount(room.limit)} there are {amount(room.used)} used, {amount(room.reserved)} reserved and {amount(room.left)} left."
-    ]
+    asked = f"The {span} budget of {whose} cannot take this call: it may need up to {amount(room.asked)}"
+    state = f"{amount(room.used)} used, {amount(room.reserved)} reserved and {amount(room.left)} left"
+    parts = [f"{asked}, and of {amount(room.limit)} there are {state}."]
     if would_pass["max_tokens"]:
         parts.append(f"It passes now with max_tokens of at most {would_pass['max_tokens']}.")
     if would_pass["models"]:
@@ -163,5 +168,7 @@ def _sentence(room: _Room, would_pass: dict[str, Any], *, resets_at: datetime) -
     if would_pass["after"]:
         parts.append(f"The budget starts anew at {resets_at.isoformat()}.")
     else:
-        parts.append("It is larger than the whole budget and can only pass when made smaller or after the cap is raised.")
+        parts.append(
+            "It is larger than the whole budget and can only pass when made smaller or after the cap is raised."
+        )
     return " ".join(parts)

@@ -75,7 +75,9 @@ async def settle(reservation: Reservation, closing: Closing) -> str:
     attempt = 0
     while True:
         try:
-            answer = await _lane(reservation.caller.tenant_id).submit(_Settle(reservation, closing), within=_ANSWER_SECONDS)
+            answer = await _lane(reservation.caller.tenant_id).submit(
+                _Settle(reservation, closing), within=_ANSWER_SECONDS
+            )
         except Unavailable:
             await asyncio.sleep(_SETTLE_PAUSES[min(attempt, len(_SETTLE_PAUSES) - 1)])
             attempt += 1
@@ -123,7 +125,8 @@ def _lane(tenant_id: int) -> Lane[_Entry, _Answer]:
     lanes = _lanes.get(loop)
     if lanes is None:
         lanes = _lanes[loop] = [
-            Lane("ledger", _flush, abandoned=_abandoned, most_items=_MOST_ITEMS, most_waiting=_MOST_WAITING) for _ in range(_LANES)
+            Lane("ledger", _flush, abandoned=_abandoned, most_items=_MOST_ITEMS, most_waiting=_MOST_WAITING)
+            for _ in range(_LANES)
         ]
     return lanes[tenant_id % _LANES]
 
@@ -145,7 +148,9 @@ async def _apply(entries: list[_Entry]) -> list[_Answer]:
             settles.append(closing_row(entry.reservation, entry.closing) | {"ordinal": ordinal})
         else:
             reserves.append(admission_row(entry.caller, entry.admission) | {"ordinal": ordinal})
-    rows = await pg.fetch_all("SELECT * FROM usage_apply(%s::jsonb, %s::jsonb)", (json.dumps(settles), json.dumps(reserves)))
+    rows = await pg.fetch_all(
+        "SELECT * FROM usage_apply(%s::jsonb, %s::jsonb)", (json.dumps(settles), json.dumps(reserves))
+    )
     answers = {row["ordinal"]: row for row in rows}
     return [answers[ordinal] for ordinal in range(len(entries))]
 

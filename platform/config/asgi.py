@@ -1,0 +1,43 @@
+"""The ASGI application: HTTP to Django, and what has to live as long as the server process."""
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+
+from channels.routing import ProtocolTypeRouter
+from django.core.asgi import get_asgi_application
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_http = get_asgi_application()  # sets Django up; only after it may applications be imported
+
+from config import lifetime  # noqa: E402
+
+
+class Application:
+    """The whole platform as one ASGI application; `startup` and `shutdown` frame a server's life."""
+
+    def __init__(self) -> None:
+        self._router = ProtocolTypeRouter({"http": _http})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await lifetime.lifespan(receive, send)
+        else:
+            await self._router(scope, receive, send)
+
+    async def startup(self) -> None:
+        """This function will start what runs beside requests."""
+        await lifetime.startup()
+
+    async def shutdown(self) -> None:
+        """This function will wait for runs under way to settle, then let go of every connection."""
+        await lifetime.shutdown()
+
+
+application = Application()

@@ -1,0 +1,34 @@
+"""The Celery application: its broker, its reliability settings and its timetable."""
+
+import os
+
+from celery import Celery
+from celery.schedules import crontab
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("skillgate")
+app.conf.update(
+    broker_url=settings.CELERY_BROKER_URL,
+    broker_connection_retry_on_startup=True,
+    broker_transport_options={"visibility_timeout": 6 * 3600},
+    task_ignore_result=True,
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    task_serializer="json",
+    accept_content=["json"],
+    timezone="UTC",
+    task_default_queue="default",
+    beat_schedule={
+        "sweep lapsed usage events": {"task": "usage.sweep", "schedule": 10.0, "options": {"expires": 10}},
+        "make partitions ahead": {
+            "task": "usage.make_partitions",
+            "schedule": crontab(minute=7),
+            "options": {"expires": 3600},
+        },
+        "say the worker is alive": {"task": "usage.worker_pulse", "schedule": 5.0, "options": {"expires": 5}},
+    },
+)
+app.autodiscover_tasks(["usage", "skills", "tenants"])

@@ -1,0 +1,60 @@
+"""What lives as long as a server process: listeners and writers beside the requests, and an orderly end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from kit import control, pg
+from kit import redis as kit_redis
+from kit.errors import Unavailable
+from skills import claude, inflight
+from tenants import periodic
+from usage import ledger
+
+_DRAIN_SECONDS = 20.0
+_SETTLE_SECONDS = 5.0
+_POLL_SECONDS = 0.05
+
+
+async def startup() -> None:
+    """This function will start the control listener and the periodic writers of this process."""
+    control.listener()
+    periodic.ensure()
+
+
+async def shutdown() -> None:
+    """This function will let runs under way finish, end those that take too long, and settle all of them."""
+    if not await _idle(within=_DRAIN_SECONDS):
+        inflight.end_all(Unavailable("The server is restarting. Try again.", retry_after=1))
+        await _idle(within=_SETTLE_SECONDS)
+    await ledger.drain()
+    await periodic.stop()
+    await control.stop()
+    await claude.close()
+    await kit_redis.close()
+    await pg.close()
+
+
+async def _idle(*, within: float) -> bool:
+    try:
+        async with asyncio.timeout(within):
+            while inflight.count():
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def lifespan(
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]], send: Callable[[dict[str, Any]], Awaitable[None]]
+) -> None:
+    """This function will speak ASGI's lifespan protocol with servers that have one."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await startup()
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await shutdown()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

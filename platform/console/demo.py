@@ -1,0 +1,73 @@
+"""The demo tenant: made once, found again on every later start."""
+
+import json
+import secrets
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tenants import keys, tenants
+from tenants.models import ApiKey, Tenant, User
+
+SLUG = "demo"
+ADMIN = "admin"
+_MONTHLY_TOKENS = 10_000_000
+
+
+def seed(*, known: dict[str, Any], now: datetime) -> dict[str, str]:
+    """This function will see to the demo tenant, its key and an operator, and return how to use them.
+
+    `known` is what it returned before; a key and a password that still work are kept, since only
+    their digests are stored.
+    """
+    tenant = Tenant.objects.filter(slug=SLUG).first() or tenants.create(
+        SLUG, name="Demo", timezone="Europe/Berlin", monthly_token_budget=_MONTHLY_TOKENS
+    )
+    return {
+        "tenant": tenant.slug,
+        "api_key": _key(tenant, known=str(known.get("api_key", "")), now=now),
+        "admin_user": ADMIN,
+        "admin_password": _password(known=str(known.get("admin_password", ""))),
+    }
+
+
+def remembered(file: Path) -> dict[str, Any]:
+    """This function will read what an earlier start wrote; {} when there is nothing readable."""
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _key(tenant: Tenant, *, known: str, now: datetime) -> str:
+    if (
+        known
+        and ApiKey.objects.filter(
+            digest__in=keys.digests(known), tenant=tenant, revoked_at=None, expires_at=None
+        ).exists()
+    ):
+        return known
+    issued = keys.issue(
+        tenant,
+        name="demo",
+        now=now,
+        monthly_token_budget=_MONTHLY_TOKENS,
+        requests_per_minute=600,
+        tokens_per_minute=2_000_000,
+        concurrent_calls=100,
+    )
+    return issued.secret
+
+
+def _password(*, known: str) -> str:
+    user = User.objects.filter(username=ADMIN).first()
+    if user is not None and known and user.check_password(known):
+        return known
+    password = secrets.token_urlsafe(12)
+    if user is None:
+        User.objects.create_superuser(ADMIN, f"{ADMIN}@example.com", password)
+    else:
+        user.set_password(password)
+        user.save(update_fields=["password"])
+    return password

@@ -1,0 +1,94 @@
+"""The answers of the skill endpoints, for the OpenAPI document."""
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def _object(properties: Schema, *, description: str = "") -> Schema:
+    return {"type": "object", "description": description, "properties": properties, "required": list(properties)}
+
+
+def body(schema: Schema) -> Schema:
+    """This function will present a JSON Schema as a request body."""
+    return {"application/json": schema}
+
+
+ERROR = _object(
+    {
+        "type": {"type": "string", "enum": ["error"]},
+        "error": {
+            "type": "object",
+            "required": ["type", "message"],
+            "properties": {"type": {"type": "string"}, "message": {"type": "string"}},
+            "description": "`type` says what kind of refusal it is, `message` what to do; further fields give the facts.",
+        },
+        "request_id": {"type": "string", "nullable": True},
+    },
+    description="Every error has this form.",
+)
+_WHY = {
+    400: "The request does not fit its schema.",
+    401: "The key is missing or not valid.",
+    402: "The call does not fit a budget; the details say what would pass.",
+    403: "The key lacks the scope.",
+    404: "There is no such thing.",
+    413: "The body is too large.",
+    429: "Over a rate limit; `Retry-After` says for how long.",
+    502: "Claude failed.",
+    503: "A part of the platform is unavailable.",
+    504: "Claude did not answer in time.",
+    529: "Claude is overloaded.",
+}
+
+
+def answers(schema: Schema, *errors: int) -> dict[int, Schema]:
+    """This function will pair an answer's schema with the error statuses the endpoint can give."""
+    return {200: schema, **{status: {**ERROR, "description": _WHY[status]} for status in (401, 503, *errors)}}
+
+
+_SKILL = _object(
+    {
+        "name": {"type": "string"},
+        "description": {"type": "string"},
+        "built_in": {"type": "boolean"},
+        "version": {"type": "integer", "description": "The version in production."},
+        "labels": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "model": {"type": "string"},
+        "max_tokens": _object({"default": {"type": "integer"}, "maximum": {"type": "integer"}}),
+        "output": {"type": "string", "enum": ["text", "json"]},
+        "citations": {"type": "boolean"},
+        "input_schema": {"type": "object"},
+        "output_schema": {"type": "object", "nullable": True},
+    }
+)
+_USAGE = _object(
+    {
+        "input_tokens": {"type": "integer"},
+        "output_tokens": {"type": "integer"},
+        "cache_creation_input_tokens": {"type": "integer"},
+        "cache_read_input_tokens": {"type": "integer"},
+        "total_tokens": {"type": "integer"},
+        "cost_micros": {"type": "integer", "description": "Micro-dollars."},
+        "cost_usd": {"type": "string", "description": "Dollars, exact to the micro-dollar."},
+        "attempts": {"type": "integer"},
+        "is_estimated": {"type": "boolean"},
+    }
+)
+_RUN = _object(
+    {
+        "id": {"type": "string"},
+        "type": {"type": "string", "enum": ["run"]},
+        "skill": {"type": "string"},
+        "version": {"type": "integer"},
+        "label": {"type": "string", "nullable": True},
+        "model": {"type": "string"},
+        "output": {"description": "Text, or JSON that fits the skill's output schema."},
+        "citations": {"type": "array", "items": {"type": "object"}},
+        "stop_reason": {"type": "string"},
+        "usage": _USAGE,
+    }
+)
+SKILLS = answers(_object({"data": {"type": "array", "items": _SKILL}}), 403)
+SKILL = answers(_SKILL, 403, 404)
+RUN = answers(_RUN, 400, 402, 403, 404, 413, 429, 502, 504, 529)

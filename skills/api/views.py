@@ -1,0 +1,97 @@
+"""The skill endpoints: authenticate, parse, one call into the domain, render."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kit.errors import NotAllowed, NotFound
+from kit.rest import AsyncAPIView, respond
+from skills import catalog, runs
+from skills.api import bodies, documentation, rendering
+from skills.versions import Version
+from tenants.api import callers
+from tenants.keys import Caller
+
+
+async def answer(request: Request, order: runs.Order) -> Response:
+    """This function will run an order to its end and render the answer with limit headers."""
+    run = await runs.start(order)
+    headers = run.admitted.decision.headers()
+    done = await runs.complete(run)
+    content = rendering.completed(done, version=order.version, model=run.model)
+    return respond(content, request=request, headers=headers)
+
+
+async def resolve(caller: Caller, name: str, *, label: str | None = None, version: int | None = None) -> Version:
+    """This function will find the version a caller's run gets; a skill outside the key's scope is refused by name."""
+    found = await catalog.resolve(caller.tenant_id, name, label=label, version=version, sticky=caller.public_id)
+    if not caller.may_run(found.skill):
+        raise NotAllowed(f"This key may not run the skill {found.skill!r}. Ask the tenant's admin for the scope.")
+    return found
+
+
+class SkillsView(AsyncAPIView):
+    """Which skills there are."""
+
+    @extend_schema(operation_id="list_skills", responses=documentation.SKILLS, tags=["skills"])
+    async def get(self, request: Request) -> Response:
+        """List the skills this key may call."""
+        caller = await callers.of_request(request, verb="read", fresh=True)
+        described = await catalog.describe(caller.tenant_id)
+        return respond({"data": [one for one in described if caller.may_run(one["name"])]}, request=request)
+
+
+class SkillView(AsyncAPIView):
+    """One skill: what it takes and gives, and running it."""
+
+    @extend_schema(operation_id="get_skill", responses=documentation.SKILL, tags=["skills"])
+    async def get(self, request: Request, name: str) -> Response:
+        """Show a skill with its input and output schemas."""
+        caller = await callers.of_request(request, verb="read", fresh=True)
+        described = await catalog.describe_one(caller.tenant_id, name)
+        if not caller.may_run(described["name"]):
+            raise NotFound(f"There is no skill named {name[:64]!r}.")
+        return respond(described, request=request)
+
+    @extend_schema(
+        operation_id="run_skill", request=documentation.body(bodies.RUN), responses=documentation.RUN, tags=["skills"]
+    )
+    async def post(self, request: Request, name: str) -> Response:
+        """Run a skill and wait for its answer."""
+        caller = await callers.of_request(request, verb="run")
+        body = bodies.check(bodies.RUN, request.data)
+        version = await resolve(caller, name, label=body.get("label"), version=body.get("version"))
+        return await answer(request, order(request, caller, version, body))
+
+
+class CompletionsView(AsyncAPIView):
+    """The skill `chat` under a name that chat clients know."""
+
+    @extend_schema(
+        operation_id="create_completion",
+        request=documentation.body(bodies.COMPLETION),
+        responses=documentation.RUN,
+        tags=["skills"],
+    )
+    async def post(self, request: Request) -> Response:
+        """Run `chat` on messages and wait for its answer."""
+        caller = await callers.of_request(request, verb="run")
+        body = bodies.check(bodies.COMPLETION, request.data)
+        version = await resolve(caller, "chat")
+        given = {name: body[name] for name in ("messages", "system") if name in body}
+        return await answer(request, order(request, caller, version, {**body, "input": given}))
+
+
+def order(request: Any, caller: Caller, version: Version, body: dict[str, Any]) -> runs.Order:
+    """This function will make the order for a checked body."""
+    return runs.Order(
+        caller=caller,
+        version=version,
+        input=body["input"],
+        entry_point="rest",
+        request_id=request.request_id,
+        max_tokens=body.get("max_tokens"),
+        cache_system=body.get("cache_system"),
+    )

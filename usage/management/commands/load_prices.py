@@ -1,0 +1,29 @@
+"""`manage.py load_prices [FILE]`: load prices as a new version, unless they are the newest already."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from kit import clock
+from kit.errors import InvalidRequest
+from usage import pricing
+
+
+class Command(BaseCommand):
+    """Load a price file; the shipped one by default."""
+
+    help = "Load prices from a TOML file (default: the shipped ones) as a new price version."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """This function will declare the arguments."""
+        parser.add_argument("file", nargs="?", type=Path, default=pricing.SHIPPED)
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """This function will run the command."""
+        try:
+            book, is_new = pricing.load(options["file"], now=clock.now())
+        except (InvalidRequest, OSError) as fault:
+            raise CommandError(str(fault)) from fault
+        self.stderr.write(f"price version {book.pk} ({'new' if is_new else 'loaded before'}): {book.source}")
