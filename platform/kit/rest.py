@@ -1,89 +1,26 @@
 """DRF for this platform: async without thread hops, strict JSON in and out, one envelope for every error."""
 
-import json
 import logging
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from django.conf import settings
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.http import parse_header_parameters
 from django.views import defaults
 from rest_framework import exceptions
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.parsers import BaseParser
-from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from kit import errors, strict_json
+from kit import strict_json
 from kit.errors import SkillgateError
 from kit.middleware import envelope_response, is_api, request_id_of
+from kit.wire import JSON, Negotiation, StrictJSONParser, StrictJSONRenderer, as_error, error_for
 
 logger = logging.getLogger(__name__)
 
-JSON = "application/json"
-_ZERO_QUALITY = re.compile(r"q\s*=\s*0(\.0*)?")
-
-_BY_STATUS: dict[int, tuple[type[SkillgateError], str]] = {
-    400: (errors.InvalidRequest, "The request is malformed."),
-    403: (errors.NotAllowed, "This is not allowed."),
-    404: (errors.NotFound, "There is nothing here."),
-    405: (errors.MethodNotAllowed, "This method is not allowed here; see the Allow header."),
-    406: (errors.NotAcceptable, "None of the media types in the Accept header can be produced here."),
-    413: (errors.RequestTooLarge, "The request body is too large."),
-    415: (errors.UnsupportedMediaType, "The body must be sent as `Content-Type: application/json` in UTF-8."),
-}
-
-
-# --- In and out ------------------------------------------------------------------------------------------------------
-
-
-class StrictJSONParser(BaseParser):
-    """Parses `application/json` in UTF-8 by the rules of `kit.strict_json`; a view may set `max_body_bytes`."""
-
-    media_type = JSON
-
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
-        """This function will read the body and return what it says."""
-        if _parameter(media_type, "charset") not in {"", "utf-8", "utf8"}:
-            raise _error_for(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        view = (parser_context or {}).get("view")
-        limit = getattr(view, "max_body_bytes", None) or settings.MAX_BODY_BYTES
-        return strict_json.loads(stream.read(limit + 1), max_bytes=limit)
-
-
-class StrictJSONRenderer(JSONRenderer):
-    """Writes UTF-8; refuses NaN; a lone surrogate, which upstream may send, becomes a question mark."""
-
-    def render(
-        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
-    ) -> bytes:
-        """This function will write `data` as JSON."""
-        text = json.dumps(data, cls=self.encoder_class, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode("utf-8", "replace")
-
-
-class Negotiation(BaseContentNegotiation):
-    """Refuses a client that will not take what a view produces; whatever else it says, it gets JSON."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:
-        """This function will return the parser whose media type the request names."""
-        named = request.content_type.partition(";")[0].strip().lower()
-        return next((parser for parser in parsers if parser.media_type == named), None)
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
-        """This function will return the one renderer, or refuse."""
-        produces = request.parser_context["view"].produces
-        header = request.headers.get("accept", "")
-        if header and not any(_accepts(header.lower(), media_type) for media_type in produces):
-            raise _error_for(HTTPStatus.NOT_ACCEPTABLE)
-        return renderers[0], renderers[0].media_type
+_BROKEN = "Something went wrong on our side. Quote the request id if you report it."
 
 
 class StrictRequest(Request):
@@ -96,7 +33,7 @@ class StrictRequest(Request):
         if not self.content_type:
             if not self._request.read(1):
                 strict_json.loads(b"")  # its words for an empty body
-            raise _error_for(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+            raise error_for(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         parsed: tuple[Any, Any] = super()._parse()  # type: ignore[misc]  # DRF's stubs leave it out
         return parsed
 
@@ -189,48 +126,16 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     error = as_error(exc)
     if error is None:
         logger.error("Unhandled error in request %s", request_id_of(request), exc_info=exc)
-        error = SkillgateError("Something went wrong on our side. Quote the request id if you report it.")
+        error = SkillgateError(_BROKEN)
     data = error.envelope(request_id=request_id_of(request))
     response = Response(data, status=error.status, headers=error.headers)
     response.exception = True
     return response
 
 
-def as_error(exc: Exception) -> SkillgateError | None:
-    """This function will translate what Django and DRF raise into the platform's family; None for what is no refusal."""
-    if isinstance(exc, SkillgateError):
-        return exc
-    if isinstance(exc, exceptions.APIException):
-        return _from_drf(exc)
-    if isinstance(exc, Http404):
-        return _error_for(HTTPStatus.NOT_FOUND)
-    if isinstance(exc, PermissionDenied):
-        return _error_for(HTTPStatus.FORBIDDEN)
-    if isinstance(exc, RequestDataTooBig):
-        return _error_for(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-    return _error_for(HTTPStatus.BAD_REQUEST) if isinstance(exc, SuspiciousOperation) else None
-
-
-def _from_drf(exc: exceptions.APIException) -> SkillgateError | None:
-    if isinstance(exc, exceptions.AuthenticationFailed | exceptions.NotAuthenticated):
-        return errors.AuthenticationFailed()
-    if isinstance(exc, exceptions.Throttled):
-        return errors.RateLimited(
-            "Too many requests. Wait before the next.", retry_after=int(getattr(exc, "wait", None) or 1)
-        )
-    if isinstance(exc, exceptions.ValidationError):
-        return errors.InvalidRequest("The request does not fit the schema.", errors=exc.detail)
-    return _error_for(exc.status_code) if exc.status_code in _BY_STATUS else None
-
-
-def _error_for(status: int) -> SkillgateError:
-    kind, message = _BY_STATUS[status]
-    return kind(message)
-
-
 async def not_found(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     """This function will answer 404: the last route under the API's prefixes, so that it holds in debug mode too."""
-    return envelope_response(_error_for(HTTPStatus.NOT_FOUND), request_id=request_id_of(request))
+    return envelope_response(error_for(HTTPStatus.NOT_FOUND), request_id=request_id_of(request))
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -252,33 +157,11 @@ def handler500(request: HttpRequest) -> HttpResponse:
     """This function will answer what broke outside of any view of ours."""
     if not is_api(request.path_info):
         return defaults.server_error(request)
-    error = SkillgateError("Something went wrong on our side. Quote the request id if you report it.")
+    error = SkillgateError(_BROKEN)
     return envelope_response(error, request_id=request_id_of(request))
 
 
 def _answer(request: HttpRequest, status: int) -> HttpResponse | None:
     if not is_api(request.path_info):
         return None
-    return envelope_response(_error_for(status), request_id=request_id_of(request))
-
-
-# --- Headers ---------------------------------------------------------------------------------------------------------
-
-
-def _parameter(media_type: str | None, name: str) -> str:
-    try:
-        _, parameters = parse_header_parameters(media_type or "")
-    except ValueError:
-        return "unreadable"
-    value = parameters.get(name, "")
-    return value.lower() if isinstance(value, str) else "unreadable"
-
-
-def _accepts(header: str, media_type: str) -> bool:
-    """The most specific range decides; one that cannot be read accepts nothing; `q=0` refuses."""
-    ranges: dict[str, bool] = {}
-    for part in header.split(","):
-        accepted, *parameters = (piece.strip() for piece in part.split(";"))
-        ranges[accepted] = not any(_ZERO_QUALITY.fullmatch(piece) for piece in parameters)
-    candidates = (media_type, f"{media_type.partition('/')[0]}/*", "*/*", "*")
-    return next((ranges[candidate] for candidate in candidates if candidate in ranges), False)
+    return envelope_response(error_for(status), request_id=request_id_of(request))

@@ -1,0 +1,145 @@
+"""JSON on the wire: how bodies are parsed, answers written, media types agreed on and errors translated.
+
+DRF imports from here while it is being imported itself, so nothing here may import `rest_framework.views`.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404
+from django.utils.http import parse_header_parameters
+from rest_framework import exceptions
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+
+from kit import errors, strict_json
+from kit.errors import SkillgateError
+
+JSON = "application/json"
+_ZERO_QUALITY = re.compile(r"q\s*=\s*0(\.0*)?")
+
+_BY_STATUS: dict[int, tuple[type[SkillgateError], str]] = {
+    400: (errors.InvalidRequest, "The request is malformed."),
+    403: (errors.NotAllowed, "This is not allowed."),
+    404: (errors.NotFound, "There is nothing here."),
+    405: (errors.MethodNotAllowed, "This method is not allowed here; see the Allow header."),
+    406: (errors.NotAcceptable, "None of the media types in the Accept header can be produced here."),
+    413: (errors.RequestTooLarge, "The request body is too large."),
+    415: (errors.UnsupportedMediaType, "The body must be sent as `Content-Type: application/json` in UTF-8."),
+}
+
+
+# --- In and out ------------------------------------------------------------------------------------------------------
+
+
+class StrictJSONParser(BaseParser):
+    """Parses `application/json` in UTF-8 by the rules of `kit.strict_json`; a view may set `max_body_bytes`."""
+
+    media_type = JSON
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        """This function will read the body and return what it says."""
+        if _parameter(media_type, "charset") not in {"", "utf-8", "utf8"}:
+            raise error_for(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        view = (parser_context or {}).get("view")
+        limit = getattr(view, "max_body_bytes", None) or settings.MAX_BODY_BYTES
+        return strict_json.loads(stream.read(limit + 1), max_bytes=limit)
+
+
+class StrictJSONRenderer(JSONRenderer):
+    """Writes UTF-8; refuses NaN; a lone surrogate, which upstream may send, becomes a question mark."""
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """This function will write `data` as JSON."""
+        text = json.dumps(data, cls=self.encoder_class, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
+
+
+class Negotiation(BaseContentNegotiation):
+    """Refuses a client that will not take what a view produces; whatever else it says, it gets JSON."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        """This function will return the parser whose media type the request names."""
+        named = request.content_type.partition(";")[0].strip().lower()
+        return next((parser for parser in parsers if parser.media_type == named), None)
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
+        """This function will return the renderer to use, or refuse.
+
+        A view that names what it `produces` has one renderer, for what is not a stream; any other is asked for a match.
+        """
+        header = request.headers.get("accept", "").lower()
+        produces = getattr((request.parser_context or {}).get("view"), "produces", ())
+        if not header or any(_accepts(header, media_type) for media_type in produces):
+            return renderers[0], renderers[0].media_type
+        found = next((one for one in renderers if not produces and _accepts(header, one.media_type.lower())), None)
+        if found is None:
+            raise error_for(HTTPStatus.NOT_ACCEPTABLE)
+        return found, found.media_type
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+def as_error(exc: Exception) -> SkillgateError | None:
+    """This function will translate what Django and DRF raise into the platform's family; None for what is no refusal."""
+    if isinstance(exc, SkillgateError):
+        return exc
+    if isinstance(exc, exceptions.APIException):
+        return _from_drf(exc)
+    if isinstance(exc, Http404):
+        return error_for(HTTPStatus.NOT_FOUND)
+    if isinstance(exc, PermissionDenied):
+        return error_for(HTTPStatus.FORBIDDEN)
+    if isinstance(exc, RequestDataTooBig):
+        return error_for(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return error_for(HTTPStatus.BAD_REQUEST) if isinstance(exc, SuspiciousOperation) else None
+
+
+def _from_drf(exc: exceptions.APIException) -> SkillgateError | None:
+    if isinstance(exc, exceptions.AuthenticationFailed | exceptions.NotAuthenticated):
+        return errors.AuthenticationFailed()
+    if isinstance(exc, exceptions.Throttled):
+        return errors.RateLimited(
+            "Too many requests. Wait before the next.", retry_after=int(getattr(exc, "wait", None) or 1)
+        )
+    if isinstance(exc, exceptions.ValidationError):
+        return errors.InvalidRequest("The request does not fit the schema.", errors=exc.detail)
+    return error_for(exc.status_code) if exc.status_code in _BY_STATUS else None
+
+
+def error_for(status: int) -> SkillgateError:
+    """This function will return the platform's error for a status, in its usual words."""
+    kind, message = _BY_STATUS[status]
+    return kind(message)
+
+
+# --- Headers ----------------------------------------------------------------------------------------------------------
+
+
+def _parameter(media_type: str | None, name: str) -> str:
+    try:
+        _, parameters = parse_header_parameters(media_type or "")
+    except ValueError:
+        return "unreadable"
+    value = parameters.get(name, "")
+    return value.lower() if isinstance(value, str) else "unreadable"
+
+
+def _accepts(header: str, media_type: str) -> bool:
+    """The most specific range decides; one that cannot be read accepts nothing; `q=0` refuses."""
+    ranges: dict[str, bool] = {}
+    for part in header.split(","):
+        accepted, *parameters = (piece.strip() for piece in part.split(";"))
+        ranges[accepted] = not any(_ZERO_QUALITY.fullmatch(piece) for piece in parameters)
+    candidates = (media_type, f"{media_type.partition('/')[0]}/*", "*/*", "*")
+    return next((ranges[candidate] for candidate in candidates if candidate in ranges), False)
