@@ -13,7 +13,7 @@ import psutil
 
 from embedded import waiting
 from embedded.places import as_user
-from embedded.warden import MARK
+from embedded.warden import MARK, family
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -103,7 +103,7 @@ class Child:
         """This function will send the stop signal and not wait."""
         if self.is_alive:
             self._signal_group(self.stop_signal)
-            self._signal_group(signal.SIGCONT)  # A process that was paused could not hear it.
+            self.resume()  # Paused, it could not hear.
 
     def stop(self) -> None:
         """This function will stop the process, politely first, and leave none of its group."""
@@ -128,13 +128,15 @@ class Child:
 
     def pause(self) -> None:
         """This function will freeze the process and all its descendants (SIGSTOP)."""
-        for process in self._family():
-            process.suspend()
+        for process in family(self.pid):
+            with contextlib.suppress(psutil.Error):
+                process.suspend()
 
     def resume(self) -> None:
         """This function will thaw what `pause` froze."""
-        for process in self._family():
-            process.resume()
+        for process in family(self.pid):
+            with contextlib.suppress(psutil.Error):
+                process.resume()
 
     def tail(self, *, lines: int = 20) -> str:
         """This function will return the last lines that this run of the process wrote."""
@@ -148,10 +150,6 @@ class Child:
                 return file.read().decode(errors="replace")
         except FileNotFoundError:
             return ""
-
-    def _family(self) -> list[psutil.Process]:
-        leader = psutil.Process(self.pid)
-        return [leader, *leader.children(recursive=True)]
 
     def _signal_group(self, number: int) -> None:
         # On macOS a group of which only zombies are left answers EPERM.

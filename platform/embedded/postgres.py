@@ -15,6 +15,7 @@ import psutil
 
 from embedded import binaries, places, waiting
 from embedded.child import Child, StartError
+from embedded.warden import family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,8 +107,9 @@ class Postgres(Child):
         orphan = self._running()
         if orphan is not None:
             with contextlib.suppress(psutil.Error):
-                orphan.resume()
                 orphan.send_signal(signal.SIGINT)
+                for process in family(orphan.pid):
+                    process.resume()  # Paused, it could not hear.
                 orphan.wait(self.grace_seconds)
         if not waiting.until(lambda: not self._backends(), seconds=5):
             for backend in self._backends():

@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -103,6 +102,15 @@ def sweep(mark: str) -> int:
     return len(found)
 
 
+def family(pid: int) -> list[psutil.Process]:
+    """This function will find a process and all its descendants, those in sessions of their own too."""
+    try:
+        leader = psutil.Process(pid)
+        return [leader, *leader.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
 def _carries(process: psutil.Process, mark: str) -> bool:
     if process.pid == os.getpid():
         return False
@@ -126,23 +134,19 @@ def _orders(parent: int) -> Iterator[str]:
         yield from (line.decode() for line in lines)
 
 
-def _is_there(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
-
-
 def _stop(groups: dict[int, int]) -> None:
+    everyone = [process for group in groups for process in family(group)]
     # The last started goes first, so that the databases outlive those who use them.
     for group, stop_signal in reversed(groups.items()):
-        for number in (stop_signal, signal.SIGCONT):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, number)
-    deadline = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < deadline and any(map(_is_there, groups)):
-        time.sleep(0.05)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, stop_signal)
+    for process in everyone:
+        with contextlib.suppress(psutil.Error):
+            process.resume()  # Paused, it could not hear.
+    _, left = psutil.wait_procs(everyone, timeout=GRACE_SECONDS)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)

@@ -1,0 +1,52 @@
+"""Servers and checkouts in temporary folders, and nothing of them left afterwards."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from embedded import places
+from embedded.postgres import FAST_SETTINGS, Postgres
+from embedded.valkey import Valkey
+from embedded.warden import Warden
+
+
+@pytest.fixture
+def warden() -> Iterator[Warden]:
+    with Warden("tests-embedded") as warden:
+        yield warden
+        warden.sweep()
+
+
+@pytest.fixture
+def where() -> Iterator[places.Places]:
+    where = places.temporary()
+    yield where
+    shutil.rmtree(where.home)
+    shutil.rmtree(where.sockets, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(where: places.Places, warden: Warden) -> Iterator[Postgres]:
+    postgres = Postgres(where, warden=warden, settings=FAST_SETTINGS)
+    yield postgres
+    postgres.stop()
+
+
+@pytest.fixture
+def valkey(where: places.Places, warden: Warden) -> Iterator[Valkey]:
+    valkey = Valkey(where, warden=warden)
+    yield valkey
+    valkey.stop()
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """An empty checkout that an unprivileged user can walk to, as most are."""
+    root = Path(tempfile.mkdtemp(prefix="skillgate-checkout-"))
+    root.chmod(0o711)
+    yield root
+    for folder in (root, *places.outside(root)):
+        shutil.rmtree(folder)
