@@ -62,12 +62,13 @@ class Unfit(Exception):
         self.is_repairable = is_repairable
 
 
-def checked(answer: Answer, *, version: Version, input: dict[str, Any]) -> Answer:  # noqa: A002 - the vocabulary's word
+def checked(answer: Answer, *, version: Version, given: dict[str, Any]) -> Answer:
     """This function will set the answer's output, having checked it against the version's output schema.
 
     Raises `Unfit`, saying why.
     """
-    if version.is_text:
+    promised = schemas.output_schema_for(version, given)
+    if promised is None:
         answer.output = answer.text
         return answer
     _refuse_unfinished(answer)
@@ -76,7 +77,7 @@ def checked(answer: Answer, *, version: Version, input: dict[str, Any]) -> Answe
     except (ValueError, RecursionError) as fault:
         raise Unfit("The answer is not valid JSON.", is_repairable=True) from fault
     try:
-        schemas.validate(schemas.output_schema_for(version, input), answer.output)
+        schemas.validate(promised, answer.output)
     except InvalidRequest as fault:
         raise Unfit(f"The answer does not fit the output schema: {fault.message}", is_repairable=True) from fault
     return answer

@@ -89,7 +89,7 @@ class Book:
     def cost(self, model: str, tokens: Tokens, *, on: date) -> int:
         """This function will return what a call cost, in micro-dollars, rounded half up once for the whole call."""
         band = [band for band in self.in_force(model, on=on) if band.prompt_from <= tokens.prompt][-1]
-        total = sum(getattr(tokens, token_class) * band.micros[token_class] for token_class in _REQUIRED)
+        total: int = sum(getattr(tokens, token_class) * band.micros[token_class] for token_class in _REQUIRED)
         return (total + MICROS // 2) // MICROS
 
     def upper_bound(self, model: str, *, input_tokens: int, output_tokens: int, on: date) -> int:

@@ -109,7 +109,8 @@ async def today(caller: Caller) -> date:
     """This function will return the current day in the tenant's time zone, by the database's clock."""
     row = await pg.fetch_one("SELECT (usage_clock() AT TIME ZONE %s)::date AS day", (caller.tenant_timezone,))
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-    return row["day"]
+    day: date = row["day"]
+    return day
 
 
 async def events(

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +37,7 @@ class Call:
         self._reference = reference
         self.observed = Observation()
 
-    async def events(self) -> AsyncIterator[StreamEvent]:
+    async def events(self) -> AsyncGenerator[StreamEvent, None]:
         """This function will make the call and yield its events up to `message_stop`.
 
         Raises the errors of `kit.errors` that upstream faults map to. However it ends, also by
@@ -63,7 +63,7 @@ class Call:
         finally:
             seen.ended_at = clock.monotonic()
 
-    async def _read(self) -> AsyncIterator[StreamEvent]:
+    async def _read(self) -> AsyncGenerator[StreamEvent, None]:
         sdk = client(self._environment)
         decoder = sse.Decoder()
         self.observed.is_sent = True

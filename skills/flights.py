@@ -1,0 +1,143 @@
+"""A piece of work under way in a task of its own, with its upstream attempts and whoever listens to it.
+
+Whoever reads its events may leave at any moment. Then it is ended after a grace, or finishes if
+it was told to; its upstream call is cancelled, and its usage event is closed all the same.
+"""
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Generic, TypeVar
+
+from kit import loops
+from kit.errors import SkillgateError, Unavailable
+from skills import claude, inflight
+from skills.admission import Admitted
+from skills.claude import StreamEvent
+from skills.events import RunUsage
+from tenants import limits
+from usage import ledger
+
+log = logging.getLogger(__name__)
+
+LEAVE_GRACE_SECONDS = 2.0
+STALL_SECONDS = 30.0
+_QUEUED_EVENTS = 64
+
+Said = TypeVar("Said")
+
+
+class Flight(ABC, Generic[Said]):
+    """An admitted run going its way; a subclass says what it performs and how it tells of a failure.
+
+    `finishes_alone`: go on to the end although nobody listens any more (resumable and idempotent calls).
+    """
+
+    def __init__(self, admitted: Admitted, *, finishes_alone: bool = False) -> None:
+        self.admitted = admitted
+        self.usage = RunUsage()
+        self._finishes_alone = finishes_alone
+        self._queue: asyncio.Queue[Said | None] = asyncio.Queue(_QUEUED_EVENTS)
+        self._is_listened_to = True
+        self._is_over = False
+        self._ended_by: SkillgateError | None = None
+        self._upstream: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """This function will set the flight going."""
+        loops.start(self._drive(), name=f"run {self.admitted.call_id}")
+
+    def end(self, error: SkillgateError) -> None:
+        """This function will end the flight early; what was produced is billed, once."""
+        if not self._is_over:
+            self._ended_by = self._ended_by or error
+            if self._upstream is not None:
+                self._upstream.cancel()
+
+    async def events(self) -> AsyncGenerator[Said, None]:
+        """This function will yield what the flight says, to its end; leaving the iteration leaves the flight."""
+        try:
+            while (said := await self._queue.get()) is not None:
+                yield said
+        finally:
+            self._leave()
+
+    @abstractmethod
+    async def perform(self) -> Said:
+        """This function will do the work and return the last thing to say."""
+
+    @abstractmethod
+    def failed(self, error: SkillgateError) -> Said:
+        """This function will say that there is no answer."""
+
+    @abstractmethod
+    async def read(self, event: StreamEvent) -> None:
+        """This function will take in one upstream event of the attempt under way."""
+
+    async def attempt(self, body: dict[str, Any], reservation: ledger.Reservation) -> None:
+        """This function will make one upstream attempt, hand its events to `read`, and settle it.
+
+        Raises the error it or the flight ended with; the usage event is closed by then.
+        """
+        environment = self.admitted.caller.environment
+        call = claude.Call(body, environment=environment, reference=str(reservation.event_id))
+        with inflight.registered(reservation, call_id=self.admitted.call_id, end=self.end):
+            self._upstream = asyncio.create_task(self._read_all(call))
+            if self._ended_by is not None:
+                self._upstream.cancel()
+            await asyncio.wait({self._upstream})
+            await self._settle(reservation, call)
+        if self._ended_by is not None:
+            raise self._ended_by
+        self._upstream.result()
+
+    async def say(self, said: Said | None) -> None:
+        """This function will tell whoever listens, waiting for a slow reader as long as `STALL_SECONDS`."""
+        if not self._is_listened_to:
+            return
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                await self._queue.put(said)
+        except TimeoutError:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._is_listened_to = False
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        if not self._is_over and not self._finishes_alone:
+            gone = Unavailable("The client left before the run was complete.")
+            asyncio.get_running_loop().call_later(LEAVE_GRACE_SECONDS, self.end, gone)
+
+    async def _drive(self) -> None:
+        try:
+            last = await self._perform_to_the_end()
+        finally:
+            self._is_over = True
+            unused = self.admitted.reservation.admission.tokens - self.usage.tokens.total
+            await limits.refund(self.admitted.caller, tokens=max(0, unused), call_id=self.admitted.call_id)
+        await self.say(last)
+        await self.say(None)
+
+    async def _perform_to_the_end(self) -> Said:
+        try:
+            return await self.perform()
+        except SkillgateError as error:
+            return self.failed(error)
+        except Exception:
+            log.exception("run %s broke", self.admitted.call_id)
+            return self.failed(SkillgateError("The platform failed to complete this run."))
+
+    async def _read_all(self, call: claude.Call) -> None:
+        async with aclosing(call.events()) as events:
+            async for event in events:
+                await self.read(event)
+
+    async def _settle(self, reservation: ledger.Reservation, call: claude.Call) -> None:
+        closing = call.observed.closing(reservation.admission, book=self.admitted.book, on=reservation.opened_at.date())
+        self.usage = self.usage.with_attempt(
+            closing.tokens, cost_micros=closing.cost_micros, is_estimated=closing.state == "estimated"
+        )
+        await ledger.settle(reservation, closing)
