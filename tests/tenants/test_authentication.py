@@ -28,6 +28,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 HOME = "192.0.2.7"
 
 
+async def connected() -> None:
+    for _ in range(100):
+        if control.listener().connected:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the control channel was never heard")
+
+
 async def authenticate(raw: str | None, **options: Any) -> keys.Caller:
     return await keys.authenticate(raw, **{"address": HOME, "now": clock.now(), **options})
 
@@ -112,6 +120,7 @@ async def test_what_is_gathered_is_bounded_and_nothing_goes_uncounted() -> None:
 async def test_one_statement_for_each_authentication_and_none_for_a_key_just_seen() -> None:
     issued = make_key(make_tenant())
     seen = []
+    await connected()  # connecting forgets what may have been revoked meanwhile
 
     async with counted() as relay:
         for raw, fresh in [
@@ -143,6 +152,7 @@ async def test_expiry_and_network_are_checked_on_each_call_of_a_cached_key() -> 
     issued = make_key(
         make_tenant(), allowed_networks=["192.0.2.0/24", "2001:db8::/32"], expires_at=now + timedelta(seconds=2)
     )
+    await connected()
     await authenticate(issued.secret, now=now)
 
     async with counted() as relay:
@@ -161,6 +171,7 @@ async def test_expiry_and_network_are_checked_on_each_call_of_a_cached_key() -> 
 async def test_a_key_is_remembered_for_less_than_five_seconds() -> None:
     now = clock.now()
     issued = make_key(make_tenant())
+    await connected()
     await authenticate(issued.secret, now=now)
     await pg.execute("UPDATE tenants_apikey SET revoked_at = now()")  # behind the back of the control channel
 
@@ -170,11 +181,12 @@ async def test_a_key_is_remembered_for_less_than_five_seconds() -> None:
 
 async def test_forget_and_fresh_look_again() -> None:
     issued = make_key(make_tenant())
+    await connected()
     await authenticate(issued.secret)
     await pg.execute("UPDATE tenants_apikey SET revoked_at = now()")
 
     assert isinstance(await refusal_of(issued.secret, fresh=True), AuthenticationFailed)
-    await authenticate(issued.secret)
+    assert (await authenticate(issued.secret)).key_id == issued.key.pk
     keys.forget(issued.key.pk)
     assert isinstance(await refusal_of(issued.secret), AuthenticationFailed)
 
@@ -182,8 +194,8 @@ async def test_forget_and_fresh_look_again() -> None:
 async def test_revoking_reaches_this_process_within_a_second_and_resuming_too() -> None:
     tenant = make_tenant()
     issued, other = make_key(tenant), make_key(tenant)
-    await authenticate(issued.secret)
     await connected()
+    await authenticate(issued.secret)
 
     await sync_to_async(keys.revoke)(issued.key, reason="leaked", now=clock.now())
     await asyncio.sleep(0.2)
@@ -195,14 +207,6 @@ async def test_revoking_reaches_this_process_within_a_second_and_resuming_too() 
     assert isinstance(await refusal_of(other.secret), AuthenticationFailed)
     await sync_to_async(tenants.resume)(tenant, now=clock.now())
     assert (await authenticate(other.secret)).key_id == other.key.pk
-
-
-async def connected() -> None:
-    for _ in range(100):
-        if control.listener().connected:
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the control channel was never heard")
 
 
 OTHER_PROCESS = """
