@@ -48,6 +48,9 @@ _FORMATS = {
     "uri-template": "/",
 }
 _KEPT_NUMBERS = 200
+_NOT_NUMBERS = re.compile(rf"{_EMAIL.pattern}|{_URL.pattern}|\d{{4}}-\d\d-\d\d|\+\d[\d ()/-]{{6,}}\d", re.ASCII)
+_PRICED = re.compile(r"amount|total|price|cost|sum|fee|value", re.I)
+_PRICE = re.compile(rf"[$€£¥] ?{_NUMBER.pattern}|{_NUMBER.pattern} ?(?:USD|EUR|GBP|CHF|JPY|[$€£¥])")
 
 
 @dataclass
@@ -70,9 +73,8 @@ class Source:
 
     @cached_property
     def numbers(self) -> list[float]:
-        """The numbers of the text, in order."""
-        found = _NUMBER.findall(self.text)[:_KEPT_NUMBERS]
-        return [float(number.replace(",", "")) for number in found if len(number) < 16]
+        """The numbers of the text, in order, without those of dates, addresses and telephones."""
+        return _numbers(_NOT_NUMBERS.sub(" ", self.text))
 
     def string(self, name: str, *, form: str | None) -> str:
         """Return the value of a string field, by its format or its name."""
@@ -130,12 +132,28 @@ class Source:
         self.used[kind] = position + 1
         return position
 
-    def number(self, name: str) -> float | None:
-        """Return the number that stands with the field's name in the text, or the next one unused."""
-        beside = self._after_name(name.lower())
-        if beside and (found := _NUMBER.search(beside)) and len(found.group(0)) < 16:
-            return float(found.group(0).replace(",", ""))
-        return self.numbers[self._next("number") % len(self.numbers)] if self.numbers else None
+    def number(self, name: str, *, low: float, high: float) -> float | None:
+        """Return the number that stands with the field's name, or with a currency, or the next one, within bounds."""
+        allowed = [number for number in self.numbers if low <= number <= high]
+        for near in (self._beside(name), self._priced(name)):
+            if near is not None and low <= near <= high:
+                return near
+        return allowed[self._next("number") % len(allowed)] if allowed else None
+
+    def _beside(self, name: str) -> float | None:
+        label = re.escape(name.lower()).replace("_", "[ _-]")
+        found = (
+            re.search(rf"(?<!\w){label}\W{{0,3}}(?:is|of|was)?\W{{0,3}}({_NUMBER.pattern})", self.text, re.I)
+            if name
+            else None
+        )
+        return next(iter(_numbers(found.group(1))), None) if found else None
+
+    def _priced(self, name: str) -> float | None:
+        if not _PRICED.search(name):
+            return None
+        found = _PRICE.search(self.text)
+        return next(iter(_numbers(found.group(0))), None) if found else None
 
     def label(self, labels: list[str]) -> str:
         """Return the label that the text is most about; the first of equals."""
@@ -160,3 +178,8 @@ class Source:
     def holds(self, name: str) -> bool:
         """Tell whether the text has the words of a field's name (`is_urgent`: urgent)."""
         return bool((sections.words(name.replace("_", " ")) - {"is", "ha", "need", "should"}) & self.words)
+
+
+def _numbers(text: str) -> list[float]:
+    found = _NUMBER.findall(text)[:_KEPT_NUMBERS]
+    return [float(number.replace(",", "")) for number in found if len(number) < 16]

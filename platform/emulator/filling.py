@@ -157,8 +157,8 @@ class Filler:
 
     def _number(self, schema: Json, *, name: str, is_whole: bool) -> float | int:
         low, high = bounds(schema, step=1 if is_whole else 1e-6)
-        found = self.source.number(name)
-        if found is None or not low <= found <= high:
+        found = self.source.number(name, low=low, high=high)
+        if found is None:
             found = _inside(low, high)
         step = schema.get("multipleOf") or (1 if is_whole else 0)
         if step:

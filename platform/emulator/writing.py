@@ -27,7 +27,7 @@ _TRANSLATION = re.compile(r"\btranslat", re.I)
 _CLASSIFICATION = re.compile(r"\b(classif|categor|label|sentiment)", re.I)
 _LANGUAGE = re.compile(
     r"(?:target[_ ]lang(?:uage)?|target[_ ]locale|language|lang)\W{1,4}([A-Za-z]{2,20}(?:-[A-Za-z]{2,8})?)"
-    r"|\b(?:to|into|in) (?:the )?([A-Z][a-z]{2,20}|[a-z]{2}(?:-[A-Z]{2})?)\b(?! (?:language|following))",
+    r"|\b(?:to|into|in) (?:the )?([A-Z][a-z]{2,20}\b|[a-z]{2}(?:-[A-Z]{2})?(?=[.:,\n]|$))",
 )
 _LABELS = re.compile(
     r"(?:labels?|categor(?:y|ies)|classes|one of(?: the following)?|options)\s*[:=(]\s*([^\n.;)]+)", re.I
