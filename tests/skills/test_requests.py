@@ -237,7 +237,7 @@ def every_text(value: Any) -> str:
         return "".join(every_text(inner) for key, inner in value.items() if key != "type")
     if isinstance(value, list):
         return "".join(map(every_text, value))
-    return value
+    return str(value)
 
 
 @given(bodies)
