@@ -174,7 +174,9 @@ def _document_bound(block: dict[str, Any], *, image: int) -> int:
         return about + pages * (_TEXT_OF_A_PAGE + image)
     if source.get("type") == "text":
         return about + _bytes(source.get("data")) + _cited(block, str(source.get("data", "")))
-    return about + _content(source.get("content"), image=image) + _cited(block, _json(source.get("content")))
+    if source.get("type") == "content":
+        return about + _content(source.get("content"), image=image) + _cited(block, _json(source.get("content")))
+    return about + _json_bytes(source)
 
 
 def _cited(block: dict[str, Any], text: str) -> int:
