@@ -29,6 +29,7 @@ class _Attempt:
     reservation: Reservation
     call_id: str
     end: End
+    closed: asyncio.Future[None]
 
 
 _attempts: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[UUID, _Attempt]] = WeakKeyDictionary()
@@ -48,12 +49,14 @@ def _here() -> dict[UUID, _Attempt]:
 def registered(reservation: Reservation, *, call_id: str, end: End) -> Iterator[None]:
     """This function will keep an attempt's lease renewed inside the block, and call `end(error)` if it must stop early."""
     here = _here()
-    here[reservation.event_id] = _Attempt(reservation, call_id, end)
+    closed = asyncio.get_running_loop().create_future()
+    here[reservation.event_id] = _Attempt(reservation, call_id, end, closed)
     expiry = _at_expiry(reservation, end)
     try:
         yield
     finally:
         del here[reservation.event_id]
+        closed.set_result(None)
         if expiry is not None:
             expiry.cancel()
 
@@ -61,6 +64,13 @@ def registered(reservation: Reservation, *, call_id: str, end: End) -> Iterator[
 def count() -> int:
     """This function will return how many attempts are under way in the running loop."""
     return len(_attempts.get(asyncio.get_running_loop(), {}))
+
+
+async def idle() -> None:
+    """This function will return once no attempt is under way in the running loop."""
+    here = _here()
+    while here:
+        await asyncio.wait({attempt.closed for attempt in here.values()}, return_when=asyncio.ALL_COMPLETED)
 
 
 def end_all(error: SkillgateError) -> None:

@@ -7,3 +7,7 @@ class ConfigConfig(AppConfig):
     """Wiring only."""
 
     name = "config"
+
+    def ready(self) -> None:
+        """This function will register the system checks."""
+        from config import checks  # noqa: F401, PLC0415 - registering is what the import is for

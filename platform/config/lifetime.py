@@ -13,7 +13,6 @@ from usage import ledger
 
 _DRAIN_SECONDS = 20.0
 _SETTLE_SECONDS = 5.0
-_POLL_SECONDS = 0.05
 
 
 async def startup() -> None:
@@ -38,8 +37,7 @@ async def shutdown() -> None:
 async def _idle(*, within: float) -> bool:
     try:
         async with asyncio.timeout(within):
-            while inflight.count():
-                await asyncio.sleep(_POLL_SECONDS)
+            await inflight.idle()
     except TimeoutError:
         return False
     return True

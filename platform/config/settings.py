@@ -170,3 +170,17 @@ SPECTACULAR_SETTINGS = {
         }
     },
 }
+
+# --- Logs --------------------------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": env.str("SKILLGATE_LOG_LEVEL", default="WARNING")},
+    "loggers": {
+        # Refusals are answers, not incidents: what went wrong is in the response and in the counts.
+        "django.request": {"level": "ERROR"},
+        "django": {"handlers": [], "propagate": True},
+    },
+}

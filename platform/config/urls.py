@@ -1,10 +1,11 @@
 """Every URL of the platform."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from console import health
+from kit.rest import not_found
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("skills.api.urls")),
@@ -15,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/ready", health.ReadyView.as_view()),
     path("health/deep", health.DeepView.as_view()),
     path("ops/", admin.site.urls),
+    re_path(r"^(?:v1|health)(?:/|$)", not_found),
 ]
 handler400 = "kit.rest.handler400"
 handler403 = "kit.rest.handler403"
