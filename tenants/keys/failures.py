@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django_ratelimit.core import get_usage  # type: ignore[import-untyped]  # ships no types
+from django_ratelimit.core import get_usage
 
 from kit import redis as kit_redis
 from kit.errors import RateLimited

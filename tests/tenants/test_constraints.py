@@ -13,13 +13,13 @@ from tests.factories import make_key, make_tenant
 pytestmark = pytest.mark.django_db
 
 
-def run(statement: str, *parameters: object) -> None:
+def run(statement: str, *parameters: int) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def refused(name: str, statement: str, *parameters: object) -> None:
+def refused(name: str, statement: str, *parameters: int) -> None:
     with pytest.raises(IntegrityError, match=name):
         run(statement, *parameters)
 

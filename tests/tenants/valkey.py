@@ -45,7 +45,7 @@ class Valkey:
         except redis.RedisError:
             return False
 
-    def command(self, *arguments: str | int) -> object:
+    def command(self, *arguments: str | bytes | int) -> object:
         with redis.Redis.from_url(self.url, socket_timeout=5) as client:
             return client.execute_command(*arguments)
 
