@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+DEMO = "demo.json"
+PREVIOUS = "demo.previous.json"
 _SENTENCE = "Skillgate turns Claude into named, versioned, typed skills behind one API, metered to the token."
 
 
@@ -33,6 +35,15 @@ class Demo:
     def write(self, path: Path) -> None:
         """This function will write it as JSON, all at once, for its owner's eyes only."""
         _write(path, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def retire(home: Path) -> None:
+    """This function will set the demo's file aside: it is there only while it is true.
+
+    What is set aside has the key, of which the database keeps no more than a hash, for the next start to use again.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        (home / DEMO).replace(home / PREVIOUS)
 
 
 def write_request(path: Path, *, document: Path) -> None:

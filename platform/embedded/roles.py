@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from embedded.child import Child
+from embedded.report import PREVIOUS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,6 +26,7 @@ class _Common(TypedDict):
 
 
 _CELERY = ("{python}", "-m", "celery", "-A", "config.celery")
+_PREVIOUS = f"{{home}}/{PREVIOUS}"
 _ANNOUNCED = re.compile(r"^listening on (http://\S+?:(\d+))/?\s*$", re.MULTILINE)
 
 
@@ -36,7 +38,7 @@ class Table:
     """
 
     emulator: tuple[str, ...] = ("{python}", "-m", "emulator", "--port", "{port}")
-    prepare: tuple[str, ...] = ("{python}", "manage.py", "prepare_demo", "--json")
+    prepare: tuple[str, ...] = ("{python}", "manage.py", "prepare_demo", "--json", "--demo-file", _PREVIOUS)
     web: tuple[str, ...] = ("{python}", "-m", "server", "--host", "127.0.0.1", "--port", "{port}")
     background: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {

@@ -57,9 +57,11 @@ def _supervised(
         env = roles.environment(os.environ, root=root)
         setting = roles.Setting(root=root, home=where.home, warden=warden, env=env)
         with Supervisor(warden=warden, pulse=stop.check, say=voice.say) as supervisor:
+            report.retire(where.home)
             try:
                 yield supervisor, setting, where
             finally:
+                report.retire(where.home)
                 voice.say("\nStopping ...")
 
 
@@ -85,8 +87,6 @@ class Run:
 
     def start(self) -> None:
         """This function will start everything and say how to use it; raises StartError."""
-        demo_file = self.where.home / "demo.json"
-        demo_file.unlink(missing_ok=True)  # It exists only while it is true.
         port = ports.choose(self.env.get("PORT"))
         base_url = f"http://127.0.0.1:{port}"
         self.env.setdefault("SKILLGATE_BASE_URL", base_url)
@@ -103,7 +103,7 @@ class Run:
         )
         request_file = self.where.home / "request.json"
         report.write_request(request_file, document=self.setting.root / "examples" / "alice.txt")
-        demo.write(demo_file)
+        demo.write(self.where.home / report.DEMO)
         self.voice.welcome(demo, request=request_file)
 
     def _start_servers(self) -> None:

@@ -143,8 +143,9 @@ def _stop(groups: dict[int, int]) -> None:
     for process in everyone:
         with contextlib.suppress(psutil.Error):
             process.resume()  # Paused, it could not hear.
-    _, left = psutil.wait_procs(everyone, timeout=GRACE_SECONDS)
-    for process in left:
+    # Only the groups were asked; who left them in a session of its own (PostgreSQL's apart) would not end by itself.
+    psutil.wait_procs([process for process in everyone if process.pid in groups], timeout=GRACE_SECONDS)
+    for process in everyone:
         with contextlib.suppress(psutil.Error):
             process.kill()
     for group in groups:

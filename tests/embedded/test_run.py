@@ -1,0 +1,278 @@
+"""`make run` as its user sees it, with small programs in the place of the web server, the worker and the emulator."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from embedded import waiting
+
+STANDINS = Path(__file__).parent / "standins.py"
+ROOT = Path(__file__).resolve().parents[2]
+ELSEWHERE = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "ANTHROPIC_API_KEY", "PORT", "SKILLGATE_BASE_URL")
+
+
+class Terminal:
+    """One `make run` in a checkout, and the processes that belong to it."""
+
+    def __init__(self, checkout: Path, **env: str) -> None:
+        self.checkout = checkout
+        inherited = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+        self.output = checkout / f"output-{os.urandom(4).hex()}"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, str(STANDINS), "run", str(checkout)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**inherited, "PYTHONPATH": str(ROOT / "platform"), **env},
+                start_new_session=True,
+            )
+
+    def until_ready(self) -> "Terminal":
+        ready = waiting.until(lambda: "Ctrl-C stops" in self.said() or self.process.poll() is not None, seconds=30)
+        assert ready, self.said()
+        assert self.process.poll() is None, self.said()
+        return self
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def demo(self) -> dict[str, str]:
+        demo: dict[str, str] = json.loads((self.checkout / ".local" / "demo.json").read_text())
+        return demo
+
+    def family(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def warden(self) -> psutil.Process | None:
+        for child in self.family():
+            with contextlib.suppress(psutil.Error):
+                if any(part.endswith("warden.py") for part in child.cmdline()):
+                    return child
+        return None
+
+    def role(self, name: str) -> psutil.Process:
+        return next(child for child in self.family() if child.cmdline()[2:3] == [name])
+
+
+@pytest.fixture
+def terminals() -> Iterator[list[Terminal]]:
+    terminals: list[Terminal] = []
+    yield terminals
+    for terminal in terminals:
+        terminal.process.terminate()
+        terminal.process.wait(30)
+
+
+@pytest.fixture
+def running(checkout: Path, terminals: list[Terminal]) -> Terminal:
+    terminals.append(Terminal(checkout))
+    return terminals[0].until_ready()
+
+
+def alive(processes: list[psutil.Process]) -> list[str]:
+    left = []
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                left.append(" ".join(process.cmdline()))
+    return left
+
+
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        body: bytes = response.read()
+    return body
+
+
+def test_prints_and_writes_how_to_reach_it(running: Terminal) -> None:
+    demo = running.demo()
+    request = running.checkout / ".local" / "request.json"
+
+    assert set(demo) == {"base_url", "api_key", "admin_url", "admin_user", "admin_password", "emulator_url"}
+    assert demo["api_key"] == "sk-demo"
+    for value in demo.values():
+        assert value in running.said()
+    assert f"curl -sS {demo['base_url']}/v1/skills/summarize" in running.said()
+    assert f"@{request}" in running.said()
+    assert json.loads(request.read_text())["input"]["text"]
+    assert (running.checkout / ".local" / "demo.json").stat().st_mode & 0o077 == 0
+
+
+def test_tells_its_processes_where_everything_is(running: Terminal) -> None:
+    told = json.loads(fetch(f"{running.demo()['base_url']}/health/ready"))
+
+    assert told["REDIS_URL"] == f"unix://{running.checkout}/.local/run/valkey.sock?db=1"
+    assert told["ANTHROPIC_BASE_URL"] == running.demo()["emulator_url"]
+    assert fetch(running.demo()["emulator_url"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_everything(running: Terminal, number: signal.Signals) -> None:
+    family = running.family()
+    assert len(family) > 10  # The worker's children and PostgreSQL's are among them.
+
+    running.process.send_signal(number)
+
+    assert running.process.wait(20) == 0
+    assert alive(family) == []
+
+
+def test_kill_9_leaves_nothing_behind(running: Terminal) -> None:
+    family = running.family()
+
+    running.process.kill()
+    running.process.wait()
+
+    waiting.until(lambda: not alive(family), seconds=15)
+    assert alive(family) == []
+
+
+def test_what_a_kill_of_the_warden_too_left_is_stopped_by_the_next_start(
+    running: Terminal, terminals: list[Terminal]
+) -> None:
+    family = running.family()
+    warden = running.warden()
+    assert warden is not None
+    running.process.send_signal(signal.SIGSTOP)
+    warden.kill()
+    running.process.kill()
+    running.process.wait()
+    assert alive(family) != []
+
+    terminals.append(Terminal(running.checkout))
+    terminals[-1].until_ready()
+
+    assert alive(family) == []
+
+
+def test_a_killed_warden_is_replaced(running: Terminal) -> None:
+    first = running.warden()
+    assert first is not None
+    first.kill()
+    assert waiting.until(lambda: running.warden() not in (None, first), seconds=5)
+    family = running.family()
+
+    running.process.kill()
+    running.process.wait()
+
+    waiting.until(lambda: not alive(family), seconds=15)
+    assert alive(family) == []
+
+
+def test_ends_with_the_process_that_started_it(checkout: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "WITH_PARENT": "1"}
+    for name in ELSEWHERE:
+        env.pop(name, None)
+    command = f"'{sys.executable}' '{STANDINS}' run '{checkout}' & wait"
+    with subprocess.Popen(["/bin/sh", "-c", command], stdout=subprocess.DEVNULL, env=env) as shell:
+        assert waiting.until((checkout / ".local" / "demo.json").exists, seconds=30)
+        family = psutil.Process(shell.pid).children(recursive=True)
+        shell.kill()
+
+    waiting.until(lambda: not alive(family), seconds=20)
+    assert alive(family) == []
+
+
+def test_a_second_run_in_the_checkout_is_refused_and_harms_nothing(running: Terminal) -> None:
+    second = Terminal(running.checkout)
+
+    assert second.process.wait(10) == 1
+    assert f"already runs in this checkout (process {running.process.pid})" in second.said()
+    assert fetch(f"{running.demo()['base_url']}/health/ready")
+
+
+def test_a_run_in_another_checkout_has_the_next_port(running: Terminal, terminals: list[Terminal]) -> None:
+    other = running.checkout / "other"
+    other.mkdir()
+    terminals.append(Terminal(other))
+
+    terminals[-1].until_ready()
+
+    assert terminals[-1].demo()["base_url"] != running.demo()["base_url"]
+
+
+def test_what_dies_is_started_again_and_said(running: Terminal) -> None:
+    web, emulator = running.role("web"), running.role("emulator")
+    urls = running.demo()
+
+    web.kill()
+    emulator.kill()
+
+    assert waiting.until(lambda: "web ended unexpectedly" in running.said(), seconds=5)
+    assert waiting.until(lambda: _answers(urls["base_url"]) and _answers(urls["emulator_url"]), seconds=10)
+    assert running.process.poll() is None
+
+
+def test_a_database_that_is_killed_comes_back(running: Terminal) -> None:
+    postgres = next(child for child in running.family() if child.name() == "postgres")
+
+    postgres.kill()
+
+    assert waiting.until(lambda: "PostgreSQL ended unexpectedly" in running.said(), seconds=5)
+    assert waiting.until(lambda: "postgres" in [child.name() for child in running.family()], seconds=5)
+
+
+def test_what_will_not_stay_alive_ends_the_run_with_its_last_words(checkout: Path) -> None:
+    terminal = Terminal(checkout, WORKER="broken")
+    family: list[psutil.Process] = []
+    while terminal.process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            family = terminal.family() or family
+
+    assert terminal.process.returncode == 1
+    assert "worker does not stay alive" in terminal.said()
+    assert "I cannot work like this." in terminal.said()
+    assert alive(family) == []
+    assert not (checkout / ".local" / "demo.json").exists()
+
+
+def test_data_is_kept_from_run_to_run(running: Terminal, terminals: list[Terminal]) -> None:
+    running.process.terminate()
+    running.process.wait(20)
+
+    terminals.append(Terminal(running.checkout))
+    terminals[-1].until_ready()
+
+    assert '"starts": 2' in (running.checkout / ".local" / "log" / "prepare.log").read_text()
+
+
+def test_given_servers_are_used_and_none_started(running: Terminal, terminals: list[Terminal]) -> None:
+    given = {
+        "DATABASE_URL": f"postgres://postgres@{str(running.checkout / '.local/run/pg').replace('/', '%2F')}/another",
+        "REDIS_URL": f"unix://{running.checkout}/.local/run/valkey.sock?db=9",
+        "ANTHROPIC_API_KEY": "sk-ant-test",
+    }
+    other = running.checkout / "other"
+    other.mkdir()
+    terminals.append(Terminal(other, **given))
+
+    terminals[-1].until_ready()
+
+    assert not (other / ".local" / "pg").exists()
+    assert not (other / ".local" / "valkey").exists()
+    assert terminals[-1].demo()["emulator_url"] is None
+    assert "calls cost money" in terminals[-1].said()
+
+
+def test_a_given_database_that_does_not_answer_is_named_without_its_password(checkout: Path) -> None:
+    terminal = Terminal(checkout, DATABASE_URL="postgres://u:hush@127.0.0.1:1/x")
+
+    assert terminal.process.wait(30) == 1
+    assert "DATABASE_URL cannot be used" in terminal.said()
+    assert "hush" not in terminal.said()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return bool(fetch(url))
+    except OSError:
+        return False
