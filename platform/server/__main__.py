@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import logging
+import os
 import resource
 import sys
 from typing import Any
@@ -21,7 +22,7 @@ def main() -> int:
     try:
         listener = hardened.bind(options.host, options.port) if options.fd is None else hardened.adopt(options.fd)
     except OSError as error:
-        sys.stderr.write(f"Cannot listen on {options.host}:{options.port}: {error.strerror}\n")
+        sys.stderr.write(f"Cannot listen on {options.host}:{options.port}: {os.strerror(error.errno or 0)}\n")
         return 1
     address = listener.getsockname()
     server = hardened.HardenedServer(

@@ -28,9 +28,11 @@ async def run(server: Any) -> None:
         port.stopListening()
     for channel in list(server.channels):
         channel.close_when_done()
-    await _until_idle(server, seconds=server.limits.grace_seconds)
-    await _end_the_rest(server)
-    await _shut_down(server.application, seconds=OVERALL_SECONDS - (clock.monotonic() - began))
+    try:
+        await _until_idle(server, seconds=server.limits.grace_seconds)
+        await _end_the_rest(server)
+    finally:
+        await _shut_down(server.application, seconds=OVERALL_SECONDS - (clock.monotonic() - began))
 
 
 async def _until_idle(server: Any, *, seconds: float) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from daphne.http_protocol import HTTPFactory  # type: ignore[import-untyped]  # daphne ships no types
-from daphne.server import Server  # type: ignore[import-untyped]  # the same
+from daphne.http_protocol import HTTPFactory
+from daphne.server import Server
 from twisted.logger import LogLevel, STDLibLogObserver, globalLogBeginner
 
 from server import drain, limits, reactor

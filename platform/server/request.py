@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from daphne.http_protocol import WebRequest  # type: ignore[import-untyped]  # daphne ships no types
-from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES  # type: ignore[import-untyped]  # the same
+from daphne.http_protocol import WebRequest
+from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
 from twisted.web.http import NO_BODY_CODES, Request
 
 from kit import request_ids

@@ -10,13 +10,14 @@ Names in camel case are autobahn's, which calls them.
 import asyncio
 from typing import Any
 
-from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # type: ignore[import-untyped]  # no types shipped
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 
 from server import limits
 from server.flow import Flow
 
 SERVICE_RESTART = 1012
 INTERNAL_ERROR = 1011
+NORMAL = 1000
 
 
 class HardenedSocket(WebSocketProtocol):
@@ -72,7 +73,7 @@ class HardenedSocket(WebSocketProtocol):
         if hasattr(self, "application_queue"):
             self.application_queue.put_nowait({"type": "websocket.disconnect", "code": SERVICE_RESTART})
         if self.state == self.STATE_OPEN:
-            self.sendClose(code=SERVICE_RESTART)
+            self.serverClose(code=SERVICE_RESTART)
 
     def application_ended(self, error: BaseException | None) -> None:
         """This function will close a socket that its application left open."""
@@ -82,7 +83,12 @@ class HardenedSocket(WebSocketProtocol):
             elif hasattr(self, "handshake_deferred"):
                 self.serverReject()
         elif self.state == self.STATE_OPEN:
-            self.sendClose(code=INTERNAL_ERROR if error else None)
+            self.serverClose(code=INTERNAL_ERROR if error else NORMAL)
+
+    def serverClose(self, code: int | None = None) -> None:
+        """This function will close with any code: autobahn's own method refuses 1001 to 2999, of which servers have need."""
+        if self.state == self.STATE_OPEN:
+            self.sendCloseFrame(code=NORMAL if code is None else code, isReply=False)
 
     def abort(self) -> None:
         """This function will drop the connection at once, with whatever waits to be sent."""

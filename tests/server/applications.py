@@ -27,7 +27,7 @@ async def read(receive: Any) -> bytes:
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
+        body += bytes(message.get("body", b""))
         if not message.get("more_body"):
             return body
 
@@ -136,6 +136,9 @@ class Application:
             message = await receive()
             if message["type"] == "websocket.disconnect":
                 note(f"websocket {message['code']}")
+                return
+            if message.get("text") == "close":
+                await send({"type": "websocket.close", "code": 1008})
                 return
             if message.get("text") == "flood":
                 while True:

@@ -205,21 +205,18 @@ def test_headers_that_trickle_in_steadily_are_cut_off(serve: Serve) -> None:
     client = served.connect()
     began = time.monotonic()
 
-    with pytest.raises((BrokenPipeError, ConnectionResetError, TimeoutError)):
-        client.sendall(b"GET / HTTP/1.1\r\n")
-        client.settimeout(0.1)
-        for number in range(100):
-            client.sendall(b"X-%d: 1\r\n" % number)
-            if _has_answer(client):
-                raise BrokenPipeError
+    client.sendall(b"GET / HTTP/1.1\r\n")
+    while not _is_refused(client) and time.monotonic() - began < 5:
+        client.sendall(b"X-A: 1\r\n")
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 2
     assert served.notes() == ["startup"]
 
 
-def _has_answer(client: socket.socket) -> bool:
+def _is_refused(client: socket.socket) -> bool:
+    client.settimeout(0.1)
     try:
-        return b"408" in client.recv(65_536)
+        return client.recv(65_536).startswith(b"HTTP/1.1 408")
     except TimeoutError:
         return False
 

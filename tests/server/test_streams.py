@@ -104,7 +104,16 @@ def test_a_websocket_speaks(served: Served) -> None:
 
     assert head.startswith(b"HTTP/1.1 101")
     assert b"server:" not in head.lower()
-    assert read_until(client, b"hi") == b"\x81\x0d/socket  hi"
+    assert read_until(client, b"hi") == b"\x81\x0b/socket  hi"
+
+
+def test_a_websocket_is_closed_with_the_code_the_application_chose(served: Served) -> None:
+    client = served.connect()
+    client.sendall(handshake("/socket"))
+    read_until(client, b"\r\n\r\n")
+    client.sendall(frame(b"close"))
+
+    assert client.recv(4) == b"\x88\x02\x03\xf0"  # a close frame with 1008
 
 
 def test_a_websocket_can_be_refused(served: Served) -> None:
@@ -130,9 +139,9 @@ def test_a_flood_into_a_busy_websocket_costs_little_memory(served: Served) -> No
     read_until(client, b"\r\n\r\n")
     before = served.memory()
     client.settimeout(1)
+    flood = frame(b"a" * MEBIBYTE) * 200
 
     with pytest.raises(TimeoutError):
-        for _ in range(200):
-            client.sendall(frame(b"a" * MEBIBYTE))
+        client.sendall(flood)
 
     assert served.memory() - before < 20 * MEBIBYTE
