@@ -13,7 +13,7 @@ import time
 import uuid
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +30,23 @@ class Running:
 
     url: str
     process: subprocess.Popen[bytes]
+    http: httpx2.Client = field(default_factory=lambda: httpx2.Client(verify=False))
 
     def get(self, path: str) -> Any:
         """Return the JSON of one of the emulator's own endpoints."""
-        return httpx2.get(f"{self.url}/_emulator/{path}").json()
+        return self.http.get(f"{self.url}/_emulator/{path}").json()
 
-    def post(self, path: str, **body: Any) -> httpx2.Response:
+    def post(self, endpoint: str, /, **body: Any) -> httpx2.Response:
         """Post JSON to one of the emulator's own endpoints."""
-        return httpx2.post(f"{self.url}/_emulator/{path}", json=body)
+        return self.http.post(f"{self.url}/_emulator/{endpoint}", json=body)
 
     def delete(self, path: str) -> None:
         """Clear what one of the emulator's own endpoints holds."""
-        assert httpx2.delete(f"{self.url}/_emulator/{path}").status_code == 200
+        assert self.http.delete(f"{self.url}/_emulator/{path}").status_code == 200
 
     def journal(self, key: str | None = None, *, since: int = 0) -> list[dict[str, Any]]:
         """Return the journal, or the entries of one key."""
-        text = httpx2.get(f"{self.url}/_emulator/journal", params={"since": since}).text
+        text = self.http.get(f"{self.url}/_emulator/journal", params={"since": since}).text
         entries = [json.loads(line) for line in text.splitlines()]
         digest = hashlib.sha256((key or "").encode()).hexdigest()[:12]
         return [entry for entry in entries if key is None or entry["key_digest"] == digest]
@@ -63,6 +64,7 @@ class Running:
 
     def kill(self, number: int = signal.SIGTERM) -> None:
         """End the process and wait for its end."""
+        self.http.close()
         self.process.send_signal(number)
         self.process.wait(10)
         if self.process.stdout:
@@ -115,10 +117,17 @@ def key() -> str:
     return f"key-{uuid.uuid4().hex}"
 
 
-@pytest.fixture
-def client(emulator: Running, key: str) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(api_key=key, base_url=emulator.url, max_retries=0) as client:
+@pytest.fixture(scope="session")
+def connected(shared_emulator: Running) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(api_key="shared", base_url=shared_emulator.url, max_retries=0) as client:
         yield client
+
+
+@pytest.fixture
+def client(connected: anthropic.Anthropic, emulator: Running, key: str) -> anthropic.Anthropic:
+    """The SDK with this test's key, over connections that all tests share."""
+    assert emulator.url in str(connected.base_url)
+    return connected.with_options(api_key=key)
 
 
 @pytest.fixture

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VALID: dict[str, Any] = {
     "model": "claude-haiku-4-5",
@@ -89,7 +91,9 @@ SCHEMA_WORDS = st.sampled_from(
 
 
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(word=SCHEMA_WORDS, junk=JUNK | st.sampled_from(["#", "#/$defs/x", "#/properties/a", "http://x.test/", [{}], 1e308]))
+@given(
+    word=SCHEMA_WORDS, junk=JUNK | st.sampled_from(["#", "#/$defs/x", "#/properties/a", "http://x.test/", [{}], 1e308])
+)
 def test_a_strange_schema_is_never_a_500(client_of_junk: httpx2.Client, word: str, junk: Any) -> None:
     schema = {"type": "object", "properties": {"a": {word: junk}}, "required": ["a"]}
     body = {**VALID, "tools": [], "output_config": {"format": {"type": "json_schema", "schema": schema}}}

@@ -70,9 +70,9 @@ def test_another_key_model_or_prefix_reads_nothing(client: anthropic.Anthropic) 
 
 
 def test_tools_and_the_top_level_mark_are_cached_too(client: anthropic.Anthropic) -> None:
-    tool = {"name": "look", "description": LONG, "input_schema": {"type": "object"}}
+    tool: Any = {"name": "look", "description": LONG, "input_schema": {"type": "object"}}
     asked: dict[str, Any] = {"model": "claude-opus-5", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
-    marked = {**tool, "cache_control": {"type": "ephemeral"}}
+    marked: Any = {**tool, "cache_control": {"type": "ephemeral"}}
 
     written = client.messages.create(**asked, tools=[marked]).usage.cache_creation_input_tokens
     read = client.messages.create(**asked, tools=[tool], cache_control={"type": "ephemeral"}).usage

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anthropic
 import httpx2
 import pytest
 
-SSE_TAIL = b"event: message_stop"
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 
 def asked(marker: str = "", **extra: Any) -> dict[str, Any]:
@@ -26,6 +27,13 @@ def asked(marker: str = "", **extra: Any) -> dict[str, Any]:
 def streamed(client: anthropic.Anthropic, marker: str) -> list[Any]:
     """Return the events of a whole stream."""
     return list(client.messages.create(**asked(marker), stream=True))
+
+
+def text_deltas(stream: Iterable[Any]) -> Iterator[str]:
+    """Yield the text of a stream as it arrives."""
+    for event in stream:
+        if event.type == "content_block_delta" and event.delta.type == "text_delta":
+            yield event.delta.text
 
 
 REFUSALS: list[tuple[str, type[anthropic.APIStatusError], int]] = [
@@ -86,11 +94,11 @@ def test_a_reset_is_a_connection_error_and_bills_nothing(
 def test_a_stream_that_breaks_bills_what_was_made(
     client: anthropic.Anthropic, emulator: Any, key: str, kind: str, error: type[Exception], outcome: str, chunks: int
 ) -> None:
-    texts = []
+    texts: list[str] = []
+    stream = client.messages.create(**asked(f"[[emulator:{kind}:{chunks}]]"), stream=True)
+
     with pytest.raises(error) as raised:
-        for event in client.messages.create(**asked(f"[[emulator:{kind}:{chunks}]]"), stream=True):
-            if event.type == "content_block_delta" and event.delta.type == "text_delta":
-                texts.append(event.delta.text)
+        texts.extend(text_deltas(stream))
 
     entry = emulator.entry(key)
     assert len(texts) == chunks
@@ -152,7 +160,7 @@ def test_silence_lasts_until_the_client_leaves(
 def test_slow_sends_byte_by_byte(client: anthropic.Anthropic, emulator: Any, key: str) -> None:
     began = time.monotonic()
 
-    message = client.messages.create(**asked("[[emulator:slow:0.0005]]"))
+    message = client.messages.create(**asked("[[emulator:slow:0.001]]"))
 
     assert message.stop_reason == "end_turn"
     assert time.monotonic() - began > 0.3
@@ -176,9 +184,7 @@ def test_usage_may_be_missing(client: anthropic.Anthropic, emulator: Any, key: s
     assert all(entry["usage"]["output_tokens"] > 40 for entry in emulator.journal(key))
 
 
-@pytest.mark.parametrize(
-    ("shape", "value"), [("negative", -3), ("huge", 10**18), ("strings", "12"), ("mixed", 10**15)]
-)
+@pytest.mark.parametrize(("shape", "value"), [("negative", -3), ("huge", 10**18), ("strings", "12"), ("mixed", 10**15)])
 def test_usage_may_be_absurd_while_the_books_are_right(
     client: anthropic.Anthropic, emulator: Any, key: str, shape: str, value: Any
 ) -> None:

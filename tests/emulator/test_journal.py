@@ -6,14 +6,16 @@ import asyncio
 import json
 import signal
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anthropic
 import httpx2
 import pytest
 
 from emulator import tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def asked(text: str, **extra: Any) -> dict[str, Any]:
@@ -36,7 +38,9 @@ def seen(usage: Any) -> dict[str, int]:
 def test_the_journal_holds_what_the_sdk_reported(client: anthropic.Anthropic, emulator: Any, key: str) -> None:
     rules = {"type": "text", "text": "All rules matter. " * 600, "cache_control": {"type": "ephemeral"}}
     whole = client.messages.create(**asked("Hello", system=[rules], metadata={"user_id": "tenant-7"}))
-    with client.messages.stream(**asked("Hello", system=[rules]), extra_headers={"x-client-reference": "ev-1"}) as stream:
+    with client.messages.stream(
+        **asked("Hello", system=[rules]), extra_headers={"x-client-reference": "ev-1"}
+    ) as stream:
         streamed = stream.get_final_message()
 
     entries = emulator.journal(key)
@@ -132,10 +136,11 @@ def test_the_journal_survives_a_kill(launch: Any, tmp_path: Path) -> None:
     with anthropic.Anthropic(api_key="k", base_url=first.url, max_retries=0) as client:
         message = client.messages.create(**asked("Hello"))
         endless = asked("[[emulator:words:500]] [[emulator:chunk_ms:500]] go")
-        with pytest.raises(httpx2.TransportError), client.messages.create(**endless, stream=True) as stream:
+        with client.messages.create(**endless, stream=True) as stream:
             next(iter(stream))
             first.kill(signal.SIGKILL)
-            list(stream)
+            with pytest.raises(httpx2.TransportError):
+                list(stream)
 
     second = launch("--journal", str(file))
 

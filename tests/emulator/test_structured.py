@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import jsonschema_rs
 import pytest
 from hypothesis import given, settings
@@ -13,6 +12,9 @@ from hypothesis import strategies as st
 
 from emulator.extracts import Source
 from emulator.filling import fill
+
+if TYPE_CHECKING:
+    import anthropic
 
 TICKET = (
     "Hello, I was charged 42.50 EUR twice on 2026-03-14 for invoice 1007. Please refund me immediately, this is "

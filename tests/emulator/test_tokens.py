@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator import media, prompts, tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROSE = (
     "The platform admits a call only when its budget has room for it. What was reserved and not used is given back as "

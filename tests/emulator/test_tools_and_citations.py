@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import jsonschema_rs
 import pytest
 
-WEATHER: dict[str, Any] = {
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import anthropic
+
+WEATHER: Any = {
     "name": "get_weather",
     "description": "Current weather of a city",
     "input_schema": {
@@ -19,7 +22,7 @@ WEATHER: dict[str, Any] = {
         "required": ["city", "unit"],
     },
 }
-CALENDAR: dict[str, Any] = {
+CALENDAR: Any = {
     "name": "add_event",
     "description": "Put a meeting into the calendar",
     "input_schema": {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]},
@@ -76,12 +79,13 @@ def test_a_tool_result_is_answered_with_text(client: anthropic.Anthropic) -> Non
     asked = {"role": "user", "content": "get_weather please"}
     used = ask(client, "get_weather please")
     result = {"type": "tool_result", "tool_use_id": used.content[-1].id, "content": "17 degrees in Bern"}
+    messages: list[Any] = [asked, used.to_param(), {"role": "user", "content": [result]}]
 
     message = client.messages.create(
         model="claude-opus-5",
         max_tokens=500,
         tools=[WEATHER],
-        messages=[asked, used.to_param(), {"role": "user", "content": [result]}],  # type: ignore[list-item] # plain dicts are what callers send
+        messages=messages,
     )
 
     assert message.stop_reason == "end_turn"
@@ -161,11 +165,12 @@ def test_a_pdf_is_cited_by_its_pages(client: anthropic.Anthropic, make_pdf: Call
 
 def test_without_citations_the_closest_sentence_is_the_answer(client: anthropic.Anthropic) -> None:
     plain = {"type": "document", "source": text_source(RIVERS)}
+    content: Any = [plain, {"type": "text", "text": "Which countries has the Danube?"}]
 
     message = client.messages.create(
         model="claude-sonnet-5",
         max_tokens=100,
-        messages=[{"role": "user", "content": [plain, {"type": "text", "text": "Which countries has the Danube?"}]}],  # type: ignore[list-item] # plain dicts are what callers send
+        messages=[{"role": "user", "content": content}],
     )
 
     assert message.content[0].type == "text"

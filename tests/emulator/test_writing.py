@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import anthropic
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    import anthropic
 
 STORY = (
     "The mill stands by the river. It has ground corn for two hundred years. The miller's daughter keeps its books. "
