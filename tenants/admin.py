@@ -1,6 +1,6 @@
 """Tenants in the operators' admin. Keys are issued by command or API of the domain, never typed in."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
@@ -8,10 +8,15 @@ from django.http import HttpRequest
 
 from tenants.models import ApiKey, AuditEntry, Budget, BudgetIncrease, Membership, Tenant, User
 
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+else:  # generic for the type checker only
+    ModelAdmin = admin.ModelAdmin
+
 admin.site.register(User, UserAdmin)
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+class ReadOnlyAdmin(ModelAdmin):
     """Rows that are looked at and never edited here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -37,7 +42,7 @@ class TenantAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin[Membership]):
+class MembershipAdmin(ModelAdmin):
     """Who works for which tenant."""
 
     list_display = ("user", "tenant", "role")

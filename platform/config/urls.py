@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from console import health
@@ -16,7 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/ready", health.ReadyView.as_view()),
     path("health/deep", health.DeepView.as_view()),
     path("ops/", admin.site.urls),
-    re_path(r"^(?:v1|health)(?:/|$)", not_found),
+    re_path(r"^(?:v1|health)(?:/|$)", csrf_exempt(not_found)),
 ]
 handler400 = "kit.rest.handler400"
 handler403 = "kit.rest.handler403"
