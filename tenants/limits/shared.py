@@ -27,7 +27,8 @@ Order = tuple[int, tuple[Argument, ...]]  # family, arguments of the script
 _SCRIPT = (Path(__file__).parent / "scripts.lua").read_text()
 _SHA = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # how Redis names a script
 _LEASE = int(LEASE_SECONDS * 1_000_000)
-_MOST_TOGETHER = 200
+_MOST_TOGETHER = 64
+_LATE_SECONDS = 0.02
 _MOST_WAITING = 5000
 _LONGEST_WAIT_SECONDS = 2.0  # a bound for a flood; trouble ends the wait much earlier, with the flush before
 
@@ -139,7 +140,7 @@ async def _send_in_time(orders: list[Order]) -> list[Any]:
         async with asyncio.timeout(patience):
             return await _send(orders)
     except kit_redis.TROUBLE as trouble:
-        was_late = clock.monotonic() - started > 1.5 * patience
+        was_late = clock.monotonic() - started > patience + _LATE_SECONDS
         if not (was_late and isinstance(trouble, (TimeoutError, kit_redis.RedisTimeout))):
             raise
     async with asyncio.timeout(patience):
