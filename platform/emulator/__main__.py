@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import socket
 import sys
 from pathlib import Path
@@ -16,6 +17,16 @@ from emulator.protocol import SeverableProtocol
 
 _BACKLOG = 4_096
 _GRACE_SECONDS = 3
+
+
+class Server(uvicorn.Server):
+    """Lets the calls that a shutdown cancels close their books before the process ends."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop serving, then wait for what was cancelled."""
+        await super().shutdown(sockets)
+        if self.server_state.tasks:
+            await asyncio.wait(list(self.server_state.tasks), timeout=1)
 
 
 def main() -> None:
@@ -38,7 +49,7 @@ def main() -> None:
         host, port = listener.getsockname()[:2]
         sys.stdout.write(f"listening on http://{host}:{port}\n")
         sys.stdout.flush()
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
 
 
 def _options() -> argparse.Namespace:

@@ -155,6 +155,22 @@ def test_the_journal_survives_a_kill(launch: Any, tmp_path: Path) -> None:
     assert [entry["seq"] for entry in second.journal()] == [1, 2, 3]
 
 
+def test_a_stop_closes_the_books_of_what_was_under_way(launch: Any, tmp_path: Path) -> None:
+    file = tmp_path / "journal.ndjson"
+    running = launch("--journal", str(file), "--chunk-ms", "100")
+    with anthropic.Anthropic(api_key="k", base_url=running.url, max_retries=0) as client:
+        stream = client.messages.create(**asked("[[emulator:words:2000]] go"), stream=True)
+        next(iter(stream))
+        running.kill()
+        with pytest.raises(httpx2.TransportError):
+            list(stream)
+
+    closed = json.loads(file.read_text().splitlines()[-1])
+
+    assert (closed["event"], closed["outcome"]) == ("closed", "aborted")
+    assert closed["usage"]["output_tokens"] > 5
+
+
 def test_the_journal_can_be_emptied_with_its_file(launch: Any, tmp_path: Path) -> None:
     file = tmp_path / "journal.ndjson"
     running = launch("--journal", str(file))
