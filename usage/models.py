@@ -103,8 +103,7 @@ class UsageEvent(models.Model):
     duration_ms = models.IntegerField(null=True)
 
     class Meta:
-        managed = False
-        db_table = "usage_event"
+        db_table = "usage_event"  # made by SQL: the migration's state alone knows the model
 
     def __str__(self) -> str:
         return f"{self.tenant_id}/{self.number} {self.model} {self.state}"

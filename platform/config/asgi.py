@@ -6,7 +6,6 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-
 from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
@@ -14,9 +13,17 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_http = get_asgi_application()  # sets Django up; only after it may applications be imported
+_pages = get_asgi_application()  # sets Django up; only after it may applications be imported
 
 from config import lifetime  # noqa: E402
+from config.handlers import ApiHandler  # noqa: E402
+from kit.middleware import is_api  # noqa: E402
+
+_api = ApiHandler()
+
+
+async def _http(scope: Scope, receive: Receive, send: Send) -> None:
+    await (_api if is_api(scope["path"]) else _pages)(scope, receive, send)
 
 
 class Application:
@@ -35,9 +42,9 @@ class Application:
         """This function will start what runs beside requests."""
         await lifetime.startup()
 
-    async def shutdown(self) -> None:
-        """This function will wait for runs under way to settle, then let go of every connection."""
-        await lifetime.shutdown()
+    async def shutdown(self, *, seconds: float) -> None:
+        """This function will wait for runs under way to settle, then let go of every connection, within `seconds`."""
+        await lifetime.shutdown(seconds=seconds)
 
 
 application = Application()

@@ -11,8 +11,9 @@ from skills import claude, inflight
 from tenants import periodic
 from usage import ledger
 
-_DRAIN_SECONDS = 20.0
-_SETTLE_SECONDS = 5.0
+_SHUTDOWN_SECONDS = 25.0
+_SETTLE_SECONDS = 1.0
+_CLOSE_SECONDS = 0.3
 
 
 async def startup() -> None:
@@ -21,9 +22,9 @@ async def startup() -> None:
     periodic.ensure()
 
 
-async def shutdown() -> None:
-    """This function will let runs under way finish, end those that take too long, and settle all of them."""
-    if not await _idle(within=_DRAIN_SECONDS):
+async def shutdown(*, seconds: float = _SHUTDOWN_SECONDS) -> None:
+    """This function will let runs under way finish, end those that take too long, and settle all, within `seconds`."""
+    if not await _idle(within=max(0.1, seconds - _SETTLE_SECONDS - _CLOSE_SECONDS)):
         inflight.end_all(Unavailable("The server is restarting. Try again.", retry_after=1))
         await _idle(within=_SETTLE_SECONDS)
     await ledger.drain()

@@ -72,12 +72,13 @@ async def _ended(running: list[tuple[Any, asyncio.Task[None]]], *, seconds: floa
 
 
 async def _shut_down(application: Any, *, seconds: float) -> None:
-    shutdown: Callable[[], Awaitable[None]] | None = getattr(application, "shutdown", None)
+    shutdown: Callable[..., Awaitable[None]] | None = getattr(application, "shutdown", None)
     if shutdown is None:
         return
+    left = max(SHUTDOWN_SECONDS, seconds)
     try:
-        async with asyncio.timeout(max(SHUTDOWN_SECONDS, seconds)):
-            await shutdown()
+        async with asyncio.timeout(left):
+            await shutdown(seconds=left)
     except Exception:
         logger.exception("The application's shutdown failed")
 

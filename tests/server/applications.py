@@ -46,7 +46,7 @@ class Application:
     async def startup(self) -> None:
         note("startup")
 
-    async def shutdown(self) -> None:
+    async def shutdown(self, *, seconds: float) -> None:
         note("shutdown")
 
     async def hello(self, scope: Scope, receive: Any, send: Any) -> None:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from django.db import migrations
+import django.db.models.deletion
+from django.db import migrations, models
 
 SQL = Path(__file__).resolve().parents[1] / "sql"
 
@@ -31,6 +32,81 @@ class Migration(migrations.Migration):
     dependencies = [("usage", "0001_initial")]
 
     operations = [
+        # Django's schema editor knows no partitions: the table is SQL's, the state is Django's.
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.CreateModel(
+                    name="UsageEvent",
+                    fields=[
+                        ("id", models.UUIDField(primary_key=True, serialize=False)),
+                        ("month", models.DateField()),
+                        ("day", models.DateField()),
+                        ("number", models.BigIntegerField(help_text="Gapless within the tenant, in admission order.")),
+                        ("run_id", models.UUIDField()),
+                        ("attempt", models.SmallIntegerField()),
+                        ("purpose", models.CharField(help_text="answer or repair", max_length=16)),
+                        ("request_id", models.CharField(max_length=128)),
+                        ("entry_point", models.CharField(max_length=16)),
+                        ("skill", models.CharField(max_length=64)),
+                        ("skill_version", models.IntegerField(null=True)),
+                        ("model", models.CharField(max_length=64)),
+                        (
+                            "state",
+                            models.CharField(
+                                choices=[
+                                    ("open", "Open"),
+                                    ("settled", "Settled"),
+                                    ("released", "Released"),
+                                    ("estimated", "Estimated"),
+                                ],
+                                max_length=16,
+                            ),
+                        ),
+                        ("reserved_tokens", models.BigIntegerField()),
+                        ("reserved_output_tokens", models.BigIntegerField()),
+                        ("reserved_micros", models.BigIntegerField()),
+                        ("input_tokens", models.BigIntegerField(default=0)),
+                        ("output_tokens", models.BigIntegerField(default=0)),
+                        ("cache_write_5m_tokens", models.BigIntegerField(default=0)),
+                        ("cache_write_1h_tokens", models.BigIntegerField(default=0)),
+                        ("cache_read_tokens", models.BigIntegerField(default=0)),
+                        ("charged_tokens", models.BigIntegerField(default=0)),
+                        ("cost_micros", models.BigIntegerField(default=0)),
+                        ("price_version", models.IntegerField()),
+                        ("stop_reason", models.CharField(default="", max_length=32)),
+                        ("error_type", models.CharField(default="", max_length=64)),
+                        ("upstream_request_id", models.CharField(default="", max_length=128)),
+                        ("service_tier", models.CharField(default="", max_length=32)),
+                        ("opened_at", models.DateTimeField()),
+                        ("lease_until", models.DateTimeField()),
+                        ("closed_at", models.DateTimeField(null=True)),
+                        ("first_output_ms", models.IntegerField(null=True)),
+                        ("duration_ms", models.IntegerField(null=True)),
+                        (
+                            "family",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.apikey"
+                            ),
+                        ),
+                        (
+                            "key",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.apikey"
+                            ),
+                        ),
+                        (
+                            "tenant",
+                            models.ForeignKey(
+                                on_delete=django.db.models.deletion.PROTECT, related_name="+", to="tenants.tenant"
+                            ),
+                        ),
+                    ],
+                    options={
+                        "db_table": "usage_event",
+                    },
+                ),
+            ]
+        ),
         migrations.RunSQL((SQL / "events.sql").read_text(), UNDO_EVENTS),
         migrations.RunSQL((SQL / "ledger.sql").read_text(), UNDO_LEDGER),
     ]
