@@ -64,7 +64,9 @@ class Breaker:
         self._failures += 1
         if self._opens_at is None:
             if self._failures >= _MOST_FAILURES or _is_timeout(trouble):
-                logger.warning("%s: going on without shared state: %s", self._name, str(trouble) or type(trouble).__name__)
+                logger.warning(
+                    "%s: going on without shared state: %s", self._name, str(trouble) or type(trouble).__name__
+                )
                 self._open()
         elif self._is_probing:
             self._is_probing = False
