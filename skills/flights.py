@@ -7,7 +7,7 @@ it was told to; its upstream call is cancelled, and its usage event is closed al
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
@@ -44,6 +44,11 @@ class Flight(ABC, Generic[Said]):
         self._is_over = False
         self._ended_by: SkillgateError | None = None
         self._upstream: asyncio.Task[None] | None = None
+
+    @property
+    def upstream_headers(self) -> Mapping[str, str]:
+        """The headers that go to Claude with each attempt."""
+        return {}
 
     def begin(self) -> None:
         """This function will set the flight going."""
@@ -82,7 +87,8 @@ class Flight(ABC, Generic[Said]):
         Raises the error it or the flight ended with; the usage event is closed by then.
         """
         environment = self.admitted.caller.environment
-        call = claude.Call(body, environment=environment, reference=str(reservation.event_id))
+        reference = str(reservation.event_id)
+        call = claude.Call(body, environment=environment, reference=reference, headers=self.upstream_headers)
         with inflight.registered(reservation, call_id=self.admitted.call_id, end=self.end):
             self._upstream = asyncio.create_task(self._read_all(call))
             if self._ended_by is not None:

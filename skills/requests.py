@@ -15,6 +15,9 @@ _PER_REQUEST = 64
 _PER_PART = 16
 _TOOL_USE = 1_024
 """The system prompt that tools bring along (the provider's table: up to some 800 tokens), rounded up."""
+_PROVIDERS_TOOL = 1_536
+"""What one of the provider's own tools (bash, text editor, computer) adds unseen, at most some 1,250 tokens, rounded up."""
+_BOUNDED = frozenset(["model", "max_tokens", "messages", "system", "tools", "output_config", "metadata", "stream"])
 _STRUCTURED_OUTPUT = 512
 _CITATIONS = 512
 _PER_CITED_SENTENCE = 16
@@ -84,9 +87,10 @@ def input_bound(request: dict[str, Any]) -> int:
     for message in _listed(request.get("messages")):
         total += _PER_PART + _content(message.get("content") if isinstance(message, dict) else message, image=image)
     if tools := _listed(request.get("tools")):
-        total += _TOOL_USE + sum(_PER_PART + _json_bytes(tool) for tool in tools)
+        total += _TOOL_USE + sum(_tool(tool) for tool in tools)
     if config := request.get("output_config"):
         total += _STRUCTURED_OUTPUT + _json_bytes(config)
+    total += sum(_json_bytes(value) for name, value in request.items() if name not in _BOUNDED)
     return min(total, CONTEXT_CEILING)
 
 
@@ -199,6 +203,11 @@ def _listed(value: Any) -> list[Any]:
 
 def _bytes(text: Any) -> int:
     return len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else _json_bytes(text)
+
+
+def _tool(tool: Any) -> int:
+    is_providers_own = isinstance(tool, dict) and tool.get("type") not in (None, "custom")
+    return _PER_PART + _json_bytes(tool) + (_PROVIDERS_TOOL if is_providers_own else 0)
 
 
 def _json(value: Any) -> str:

@@ -2,10 +2,14 @@
 
 from django.urls import path
 
-from skills.api import views
+from skills.api import messages, views
 
 urlpatterns = [
     path("skills", views.SkillsView.as_view()),
     path("skills/<str:name>", views.SkillView.as_view()),
     path("completions", views.CompletionsView.as_view()),
+    path("messages", messages.MessagesView.as_view()),
+    path("messages/count_tokens", messages.CountTokensView.as_view()),
+    path("models", messages.ModelsView.as_view()),
+    path("models/<str:model_id>", messages.ModelView.as_view()),
 ]

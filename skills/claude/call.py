@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -31,8 +31,11 @@ class StreamEvent:
 class Call:
     """One call of `POST /v1/messages`; `observed` says at any moment what is known of it."""
 
-    def __init__(self, body: dict[str, Any], *, environment: str, reference: str) -> None:
+    def __init__(
+        self, body: dict[str, Any], *, environment: str, reference: str, headers: Mapping[str, str] | None = None
+    ) -> None:
         self._body = body
+        self._headers = dict(headers or {})
         self._environment = environment
         self._reference = reference
         self.observed = Observation()
@@ -74,12 +77,12 @@ class Call:
             messages=(),
             stream=True,
             extra_body=self._body,
-            extra_headers={"x-client-reference": self._reference},
+            extra_headers={**self._headers, "x-client-reference": self._reference},
         ) as response:
             self.observed.request_id = (response.request_id or "")[:128]
             async for chunk in response.iter_bytes():
                 for event in decoder.feed(chunk):
-                    if event.event != "ping" and event.data:
+                    if event.data:
                         yield StreamEvent(type=event.event, data=_object(event.data), raw=event.data)
 
     def _observe(self, event: StreamEvent) -> None:

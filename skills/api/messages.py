@@ -1,0 +1,146 @@
+"""Anthropic's own endpoints, so that its SDKs work here by changing the address and the key."""
+
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, ClassVar
+
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kit import sse
+from kit.errors import InvalidRequest, SkillgateError
+from kit.rest import AsyncAPIView, respond
+from skills import messages
+from skills.api import documentation, messages_schema
+from skills.messages import Relay, Relayed
+from tenants.api import callers
+
+EVENT_STREAM = "text/event-stream"
+_MEBIBYTE = 1024 * 1024
+_BETAS = re.compile(r"[A-Za-z0-9._-]{1,64}(?:\s*,\s*[A-Za-z0-9._-]{1,64}){0,31}")
+
+
+class MessagesView(AsyncAPIView):
+    """Claude's Messages API, through the same admission and ledger as every skill."""
+
+    produces: ClassVar[tuple[str, ...]] = ("application/json", EVENT_STREAM)
+    max_body_bytes = 32 * _MEBIBYTE
+
+    @extend_schema(
+        operation_id="create_message",
+        request=documentation.body(messages_schema.ASK),
+        responses=messages_schema.MESSAGE,
+        tags=["messages"],
+    )
+    async def post(self, request: Request) -> HttpResponseBase:
+        """Ask Claude directly, with any parameter of its Messages API; streamed if `stream` is true."""
+        caller = await callers.of_request(request, verb="messages")
+        body = messages.check(request.data)
+        ask = messages.Ask(caller=caller, body=body, request_id=request_id(request), betas=betas(request))
+        relay = await messages.start(ask)
+        if body.get("stream"):
+            return await streamed(relay, request=request)
+        message = await messages.complete(relay)
+        return respond(message, request=request, headers=relay.admitted.decision.headers())
+
+
+class CountTokensView(AsyncAPIView):
+    """How many input tokens a request has."""
+
+    max_body_bytes = 32 * _MEBIBYTE
+
+    @extend_schema(
+        operation_id="count_message_tokens",
+        request=documentation.body(messages_schema.ASK_COUNT),
+        responses=messages_schema.COUNT,
+        tags=["messages"],
+    )
+    async def post(self, request: Request) -> Response:
+        """Count a request's input tokens: free, and limited by requests per minute."""
+        caller = await callers.of_request(request, verb="messages", fresh=True)
+        body = messages.check_count(request.data)
+        counted, decision = await messages.count_tokens(caller, body)
+        return respond({"input_tokens": counted}, request=request, headers=decision.headers())
+
+
+class ModelsView(AsyncAPIView):
+    """Which models there are for a key."""
+
+    @extend_schema(operation_id="list_models", responses=messages_schema.MODELS, tags=["messages"])
+    async def get(self, request: Request) -> Response:
+        """List the models this key may use, page by page."""
+        caller = await callers.of_request(request, verb="messages", fresh=True)
+        asked = request.query_params
+        page = await messages.list_models(
+            caller,
+            limit=_whole_number(asked.get("limit", "20")),
+            after_id=asked.get("after_id", ""),
+            before_id=asked.get("before_id", ""),
+        )
+        return respond(page, request=request)
+
+
+class ModelView(AsyncAPIView):
+    """One model."""
+
+    @extend_schema(operation_id="get_model", responses=messages_schema.MODEL, tags=["messages"])
+    async def get(self, request: Request, model_id: str) -> Response:
+        """Show one model."""
+        caller = await callers.of_request(request, verb="messages", fresh=True)
+        return respond(await messages.model(caller, model_id), request=request)
+
+
+async def streamed(relay: Relay, *, request: Any) -> StreamingHttpResponse:
+    """This function will answer with the relay's events as they come.
+
+    A call that fails before its first event raises its error, which is then a plain HTTP answer.
+    """
+    events = relay.events()
+    try:
+        first = await anext(events)
+        if isinstance(first, SkillgateError):
+            raise first
+    except BaseException:
+        await events.aclose()
+        raise
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **relay.admitted.decision.headers()}
+    frames = _frames(first, events, request_id=request_id(request))
+    return StreamingHttpResponse(frames, content_type=f"{EVENT_STREAM}; charset=utf-8", headers=headers)
+
+
+async def _frames(
+    first: Relayed, events: AsyncGenerator[Relayed, None], *, request_id: str
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(events):
+        yield _frame(first, request_id=request_id)
+        async for said in events:
+            yield _frame(said, request_id=request_id)
+
+
+def _frame(said: Relayed, *, request_id: str) -> bytes:
+    if isinstance(said, SkillgateError):
+        return sse.encode("error", said.envelope(request_id=request_id))
+    return sse.encode(said.type, said.raw)
+
+
+def request_id(request: Any) -> str:
+    """This function will return the id the middleware gave a request."""
+    return str(request.request_id)
+
+
+def betas(request: Any) -> str:
+    """This function will return the `anthropic-beta` header. Raises `InvalidRequest` for one that is no list of names."""
+    header = str(request.headers.get("anthropic-beta", "")).strip()
+    if header and not _BETAS.fullmatch(header):
+        raise InvalidRequest("anthropic-beta: must be up to 32 names, separated by commas", path="anthropic-beta")
+    return header
+
+
+def _whole_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise InvalidRequest("limit: must be a whole number", path="limit")
+    return int(text)

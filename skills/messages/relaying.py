@@ -1,0 +1,127 @@
+"""One Messages API call: Claude's events, relayed as they came."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from kit import clock, ids, loops
+from kit.errors import SkillgateError, Unavailable
+from skills import claude
+from skills.admission import Admitted, admit
+from skills.claude import StreamEvent
+from skills.flights import Flight
+from skills.messages.accumulation import Accumulation
+from skills.messages.models import check_allowed
+from tenants import limits
+from tenants.keys import Caller
+
+Json = dict[str, Any]
+Relayed = StreamEvent | SkillgateError
+
+PING_SECONDS = 15.0
+PING = StreamEvent(type="ping", data={"type": "ping"}, raw='{"type": "ping"}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a caller asks of Claude: a checked body. `finishes_alone`: go on although nobody listens."""
+
+    caller: Caller
+    body: Json
+    request_id: str
+    betas: str = ""
+    finishes_alone: bool = False
+
+
+async def start(ask: Ask) -> "Relay":
+    """This function will admit a call and set it going; nothing has gone upstream when it raises.
+
+    Raises `NotFound` or `NotAllowed` for its model, `RateLimited`, `BudgetExceeded`,
+    `AuthenticationFailed` or `Unavailable`.
+    """
+    await check_allowed(ask.caller, ask.body["model"])
+    body = {name: value for name, value in ask.body.items() if name != "stream"}
+    body.setdefault("metadata", {"user_id": ask.caller.public_id})
+    admitted = await admit(
+        ask.caller,
+        body,
+        run_id=ids.uuid7(),
+        request_id=ask.request_id,
+        entry_point="messages",
+        skill="",
+        skill_version=None,
+    )
+    relay = Relay(admitted, body=body, ask=ask)
+    relay.begin()
+    return relay
+
+
+async def complete(relay: "Relay") -> Json:
+    """This function will wait for the whole message. Raises the error a failed call ended with."""
+    gathered = Accumulation()
+    async with aclosing(relay.events()) as events:
+        async for said in events:
+            if isinstance(said, SkillgateError):
+                raise said
+            gathered.see(said.data)
+            if said.type == "message_stop":
+                return gathered.message()
+    raise Unavailable("The call ended without an answer. Try again.")
+
+
+async def count_tokens(caller: Caller, body: Json) -> tuple[int, limits.Decision]:
+    """This function will let Claude count a request's tokens: limited by requests per minute, and free."""
+    await check_allowed(caller, body["model"])
+    call_id = str(ids.uuid7())
+    decision = await limits.take(caller, tokens=0, call_id=call_id)
+    try:
+        return await claude.count_tokens(body, environment=caller.environment), decision
+    finally:
+        await limits.refund(caller, tokens=0, call_id=call_id)
+
+
+class Relay(Flight[Relayed]):
+    """A call whose events go to the caller as they came; its `message_stop` goes out once its event is settled."""
+
+    def __init__(self, admitted: Admitted, *, body: Json, ask: Ask) -> None:
+        super().__init__(admitted, finishes_alone=ask.finishes_alone)
+        self._body = body
+        self._betas = ask.betas
+        self._stop = StreamEvent(type="message_stop", data={"type": "message_stop"}, raw='{"type":"message_stop"}')
+        self._said_at: float | None = None
+
+    @property
+    def upstream_headers(self) -> Mapping[str, str]:
+        """The headers that go to Claude: the betas the caller asked for."""
+        return {"anthropic-beta": self._betas} if self._betas else {}
+
+    async def perform(self) -> Relayed:
+        """This function will relay everything up to the end."""
+        pings = loops.start(self._ping(), name=f"pings of {self.admitted.call_id}")
+        try:
+            await self.attempt(self._body, self.admitted.reservation)
+        finally:
+            pings.cancel()
+        return self._stop
+
+    def failed(self, error: SkillgateError) -> Relayed:
+        """This function will say that the answer ends here."""
+        return error
+
+    async def read(self, event: StreamEvent) -> None:
+        """This function will pass an event on."""
+        if event.type == "message_stop":
+            self._stop = event
+        else:
+            self._said_at = clock.monotonic()
+            await self.say(event)
+
+    async def _ping(self) -> None:
+        """Keep the connection alive through Claude's silences, once the answer has begun: until then it can be refused."""
+        while True:
+            await asyncio.sleep(PING_SECONDS / 3)
+            if self._said_at is not None and clock.monotonic() - self._said_at >= PING_SECONDS:
+                self._said_at = clock.monotonic()
+                await self.say(PING)
