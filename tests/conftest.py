@@ -1,16 +1,34 @@
-"""What every test can count on."""
+"""What every test can count on: nothing is remembered from the test before, and nothing is left open."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from skills import catalog
+from kit import control, pg
+from kit import redis as kit_redis
+from skills import catalog, claude
 from usage import pricing
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered() -> Iterator[None]:
-    """This function will make each test read labels and prices anew: the database of the test before is gone."""
+def _nothing_remembered() -> Iterator[None]:
+    """Labels and prices are read anew: the database of the test before is gone."""
     yield
     catalog.forget()
     pricing.forget()
+
+
+@pytest.fixture
+async def _clean_loop() -> AsyncIterator[None]:
+    yield
+    await control.stop()
+    await claude.close()
+    await pg.close()
+    await kit_redis.close()
+
+
+@pytest.fixture(autouse=True)
+def _loops_end_clean(request: pytest.FixtureRequest) -> None:
+    """An async test closes what its loop opened, so that nothing of it holds the test database."""
+    if request.node.get_closest_marker("asyncio"):
+        request.getfixturevalue("_clean_loop")

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from kit import control, pg
+from kit import pg
 from kit import redis as kit_redis
 from kit.errors import Unavailable
 from skills import claude, inflight
-from tenants import periodic
+from tenants import background
 from usage import ledger
 
 _SHUTDOWN_SECONDS = 25.0
@@ -17,9 +17,8 @@ _CLOSE_SECONDS = 0.3
 
 
 async def startup() -> None:
-    """This function will start the control listener and the periodic writers of this process."""
-    control.listener()
-    periodic.ensure()
+    """This function will start what this process does beside requests."""
+    await background.start()
 
 
 async def shutdown(*, seconds: float = _SHUTDOWN_SECONDS) -> None:
@@ -28,8 +27,7 @@ async def shutdown(*, seconds: float = _SHUTDOWN_SECONDS) -> None:
         inflight.end_all(Unavailable("The server is restarting. Try again.", retry_after=1))
         await _idle(within=_SETTLE_SECONDS)
     await ledger.drain()
-    await periodic.stop()
-    await control.stop()
+    await background.stop()
     await claude.close()
     await kit_redis.close()
     await pg.close()

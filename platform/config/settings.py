@@ -115,7 +115,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 LIMITS_TIMEOUT_SECONDS = env.float("SKILLGATE_LIMITS_TIMEOUT_SECONDS", default=0.1)
 PROCESS_COUNT = env.int("SKILLGATE_PROCESS_COUNT", default=1)
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"socket_timeout": LIMITS_TIMEOUT_SECONDS, "socket_connect_timeout": LIMITS_TIMEOUT_SECONDS},
+    }
+}
 
 # --- Celery ------------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")

@@ -17,6 +17,7 @@ from django.db import connections
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from kit import loops
 from kit.errors import Unavailable
 
 Connection = psycopg.AsyncConnection[DictRow]
@@ -56,6 +57,7 @@ async def pool() -> Pool:
             name="skillgate",
         )
         _pools[loop] = found
+        loops.at_close(found.close, name="postgres pool")
         await found.open(wait=False)
     return found
 

@@ -1,12 +1,10 @@
 """Every test here has Redis to itself; what the app remembers in memory starts empty."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from pytest_django import Settings
 
-from kit import control, pg
-from kit import redis as kit_redis
 from tenants import audit
 from tenants.keys import authentication, cache, failures
 from tests.tenants.valkey import Valkey
@@ -40,21 +38,6 @@ def own_valkey(settings: Settings) -> Iterator[Valkey]:
 def use(server: Valkey, settings: Settings) -> None:
     settings.REDIS_URL = server.url
     settings.CACHES = {"default": {**settings.CACHES["default"], "LOCATION": server.url}}
-
-
-@pytest.fixture
-async def _clean_loop() -> AsyncIterator[None]:
-    yield
-    await control.stop()
-    await pg.close()
-    await kit_redis.close()
-
-
-@pytest.fixture(autouse=True)
-def _loops_end_clean(request: pytest.FixtureRequest) -> None:
-    """An async test closes what its loop opened, so that nothing of it holds the test database."""
-    if request.node.get_closest_marker("asyncio"):
-        request.getfixturevalue("_clean_loop")
 
 
 @pytest.fixture(autouse=True)
