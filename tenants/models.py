@@ -93,7 +93,7 @@ class ApiKey(models.Model):
         default=list,
         db_default=[],
         blank=True,
-        help_text="run, read, messages; empty means all.",
+        help_text="run, read, messages, health; empty means all but health.",
     )
     allowed_models = ArrayField(
         models.CharField(max_length=64),
