@@ -84,6 +84,10 @@ class Emulator(Child):
         self.url = ""
         self._argv = argv
 
+    def environment(self) -> dict[str, str]:
+        """This function will tell others to take the emulator for Claude; the key is no secret, it takes any."""
+        return {"SKILLGATE_EMULATOR_URL": self.url, "ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": "emulator"}
+
     def is_ready(self) -> bool:
         """This function will tell whether the emulator has said where it listens."""
         if self.is_alive and not self.url and (said := _ANNOUNCED.search(self.written())):

@@ -125,7 +125,7 @@ class Run:
             self.supervisor.wait_ready()
             databases.create_if_absent(self.env["DATABASE_URL"])
         if self.emulator is not None:
-            self.env["SKILLGATE_EMULATOR_URL"] = self.env["ANTHROPIC_BASE_URL"] = self.emulator.url
+            self.env.update(self.emulator.environment())
 
     def _prepare(self) -> dict[str, str]:
         with self.voice.step("Preparing the database, the skills and a demo tenant"):

@@ -55,7 +55,7 @@ class Temporary:
         setting = roles.Setting(root=self.root, home=self.where.home, warden=self.warden, env=env)
         self.emulator = setting.emulator(argv)
         self.emulator.start()
-        self.env["SKILLGATE_EMULATOR_URL"] = self.env["ANTHROPIC_BASE_URL"] = self.emulator.url
+        self.env.update(self.emulator.environment())
 
     def close(self) -> None:
         """This function will stop it all and remove the folder; calling it twice is fine."""
