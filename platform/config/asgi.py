@@ -18,11 +18,16 @@ _pages = get_asgi_application()  # sets Django up; only after it may application
 from config import lifetime  # noqa: E402
 from config.handlers import ApiHandler  # noqa: E402
 from kit.middleware import is_api  # noqa: E402
+from skills import mcp  # noqa: E402
 
 _api = ApiHandler()
+_mcp = mcp.Gate()
 
 
 async def _http(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"].rstrip("/") == "/mcp":
+        await _mcp(scope, receive, send)
+        return
     await (_api if is_api(scope["path"]) else _pages)(scope, receive, send)
 
 

@@ -1,0 +1,206 @@
+"""The door of `/mcp`: host, key and body are checked here, before the protocol sees anything of a request."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import mcp_types as types
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
+
+from kit import loops, request_ids, strict_json
+from kit.errors import InvalidRequest, MethodNotAllowed, NotAllowed, RequestTooLarge, SkillgateError
+from skills.mcp import tools
+from tenants.api import callers
+from tenants.keys import Caller
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_INSTRUCTIONS = (
+    "Each tool is a skill of this platform: a task that Claude carries out in a fixed form. Calls count against the "
+    "key's rate limits and token budgets; a refused call says what would pass."
+)
+
+
+class Gate:
+    """An ASGI application. It needs no lifespan: what the protocol keeps running starts with an event loop's first request."""
+
+    def __init__(self) -> None:
+        self._server: Server[Any] = Server(
+            "skillgate",
+            version="1",
+            title="Skillgate",
+            instructions=_INSTRUCTIONS,
+            on_list_tools=tools.list_tools,
+            on_call_tool=tools.call_tool,
+        )
+        self._managers: WeakKeyDictionary[asyncio.AbstractEventLoop, StreamableHTTPSessionManager] = WeakKeyDictionary()
+        self._starting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        headers = _headers(scope)
+        with _identified(headers) as request_id:
+            signed = _signed(send, request_id=request_id)
+            try:
+                caller = await _admitted(scope, headers)
+                body = await _body(receive)
+            except SkillgateError as error:
+                await _refuse(error, request_id=request_id, send=signed)
+                return
+            if body is None:
+                return
+            if (fault := _fault(body)) is not None:
+                await _refuse_body(fault, send=signed)
+                return
+            inner = {**scope, tools.CALLER: caller, tools.REQUEST_ID: request_id}
+            await (await self._manager()).handle_request(inner, _replayed(body, receive), signed)
+
+    async def _manager(self) -> StreamableHTTPSessionManager:
+        loop = asyncio.get_running_loop()
+        async with self._starting.setdefault(loop, asyncio.Lock()):
+            if loop not in self._managers:
+                self._managers[loop] = await self._started()
+        return self._managers[loop]
+
+    async def _started(self) -> StreamableHTTPSessionManager:
+        manager = StreamableHTTPSessionManager(
+            self._server,
+            stateless=True,
+            max_request_body_size=settings.MAX_BODY_BYTES,
+            # Checked at the door already, by the patterns of ALLOWED_HOSTS, which this list cannot express.
+            security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        )
+        is_running = asyncio.Event()
+
+        async def run() -> None:
+            async with manager.run():
+                is_running.set()
+                await asyncio.get_running_loop().create_future()
+
+        loops.start(run(), name="mcp")
+        await is_running.wait()
+        return manager
+
+
+async def _admitted(scope: Message, headers: dict[str, str]) -> Caller:
+    _check_names(headers)
+    meta = {
+        "REMOTE_ADDR": (scope.get("client") or ("", 0))[0],
+        "HTTP_X_FORWARDED_FOR": headers.get("x-forwarded-for", ""),
+    }
+    caller = await callers.of_request(SimpleNamespace(META=meta, headers=headers), verb="run", fresh=True)
+    if scope["method"] != "POST":
+        raise MethodNotAllowed(
+            "Send MCP messages with POST; this server keeps no sessions and no stream beside them.",
+            headers={"Allow": "POST"},
+        )
+    return caller
+
+
+def _check_names(headers: dict[str, str]) -> None:
+    """Refuse names that are not this platform's, so that a web page cannot reach it through a name of its own."""
+    if not _is_ours(headers.get("host", "")):
+        raise InvalidRequest("The Host header names no host of this platform.")
+    origin = headers.get("origin")
+    if origin is not None and not _is_ours(urlsplit(origin).netloc):
+        raise NotAllowed("The Origin header names no host of this platform.")
+
+
+def _is_ours(host: str) -> bool:
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Read the whole body; None when the client left before its end."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > settings.MAX_BODY_BYTES:
+            raise RequestTooLarge(
+                f"The request body is over the limit of {settings.MAX_BODY_BYTES} bytes.",
+                limit_bytes=settings.MAX_BODY_BYTES,
+            )
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _fault(body: bytes) -> InvalidRequest | None:
+    try:
+        strict_json.loads(body, max_bytes=settings.MAX_BODY_BYTES)
+    except InvalidRequest as fault:
+        return fault
+    return None
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay
+
+
+@contextmanager
+def _identified(headers: dict[str, str]) -> Iterator[str]:
+    request_id = request_ids.accept(headers.get("x-request-id"))
+    token = request_ids.current.set(request_id)
+    try:
+        yield request_id
+    finally:
+        request_ids.current.reset(token)
+
+
+def _signed(send: Send, *, request_id: str) -> Send:
+    async def signed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"request-id", request_id.encode())]}
+        await send(message)
+
+    return signed
+
+
+def _headers(scope: Message) -> dict[str, str]:
+    """Join repeated headers by commas, as Django does: two keys are then no key."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        text = value.decode("latin-1")
+        key = name.decode("latin-1").lower()
+        found[key] = f"{found[key]},{text}" if key in found else text
+    return found
+
+
+async def _refuse(error: SkillgateError, *, request_id: str, send: Send) -> None:
+    await _answer(error.envelope(request_id=request_id), status=error.status, headers=error.headers, send=send)
+
+
+async def _refuse_body(fault: InvalidRequest, *, send: Send) -> None:
+    error = types.JSONRPCError(
+        jsonrpc="2.0", id=None, error=types.ErrorData(code=types.PARSE_ERROR, message=fault.message)
+    )
+    content = {**error.model_dump(mode="json", by_alias=True, exclude_none=True), "id": None}
+    await _answer(content, status=fault.status, headers={}, send=send)
+
+
+async def _answer(content: dict[str, Any], *, status: int, headers: dict[str, str], send: Send) -> None:
+    raw = json.dumps(content).encode()
+    own = {"Content-Type": "application/json", "Content-Length": str(len(raw)), **headers}
+    pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in own.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": raw, "more_body": False})
