@@ -127,9 +127,10 @@ CACHES = {
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
 
 # --- Claude ------------------------------------------------------------------------------------------------------------
-ANTHROPIC_API_KEY = env.str("ANTHROPIC_API_KEY", default="")
 ANTHROPIC_BASE_URL = env.str("ANTHROPIC_BASE_URL", default="https://api.anthropic.com")
 EMULATOR_URL = env.str("SKILLGATE_EMULATOR_URL", default="")
+_IS_EMULATED = bool(EMULATOR_URL) and ANTHROPIC_BASE_URL == EMULATOR_URL
+ANTHROPIC_API_KEY = env.str("ANTHROPIC_API_KEY", default="") or ("emulator" if _IS_EMULATED else "")
 
 CLAUDE_CONNECT_SECONDS = env.float("SKILLGATE_CLAUDE_CONNECT_SECONDS", default=5.0)
 CLAUDE_SILENCE_SECONDS = env.float("SKILLGATE_CLAUDE_SILENCE_SECONDS", default=60.0)
