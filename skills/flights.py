@@ -50,6 +50,11 @@ class Flight(ABC, Generic[Said]):
         """The headers that go to Claude with each attempt."""
         return {}
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether anything was used upstream until now; a refusal that billed nothing is not."""
+        return self.usage.tokens.total > 0
+
     def begin(self) -> None:
         """This function will set the flight going."""
         loops.start(self._drive(), name=f"run {self.admitted.call_id}")

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from psycopg.types.json import Json
 
-from tenants.models import Tenant
+from tenants.models import ApiKey, Tenant
 
 PRODUCTION = "production"
 CANARY = "canary"
@@ -138,3 +138,35 @@ class SkillLabelMove(models.Model):
 
     def __str__(self) -> str:
         return f"{self.skill} {self.name} → {self.version.number}"
+
+
+class IdempotentCall(models.Model):
+    """A call that must not be made twice: who makes it now, and afterwards what it answered."""
+
+    id = models.UUIDField(primary_key=True)
+    family = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    digest = models.BinaryField(max_length=32, help_text="SHA-256 of where the call went and what it said.")
+    owner = models.UUIDField(help_text="The execution that may answer; a later one takes over from one that was lost.")
+    executions = models.PositiveSmallIntegerField(default=1, db_default=1)
+    run_id = models.UUIDField(null=True, blank=True, help_text="The recorded run whose stream can be followed.")
+    lease_until = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now())
+    answered_at = models.DateTimeField(null=True, blank=True)
+    status = models.PositiveSmallIntegerField(null=True, blank=True)
+    content_type = models.CharField(max_length=100, blank=True, default="", db_default="")
+    content = models.BinaryField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["family", "key"], name="idempotency_key_is_used_once_per_family"),
+            models.CheckConstraint(
+                condition=Q(answered_at__isnull=True, status__isnull=True, content__isnull=True)
+                | Q(answered_at__isnull=False, status__isnull=False, content__isnull=False),
+                name="idempotent_answer_is_whole",
+            ),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="idempotent_calls_by_age")]
+
+    def __str__(self) -> str:
+        return self.key

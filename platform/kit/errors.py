@@ -91,6 +91,13 @@ class Conflict(SkillgateError):
     status = 409
 
 
+class StreamGap(SkillgateError):
+    """Some of a stream is no longer kept, so that it cannot be continued without a gap."""
+
+    type = "gap_error"
+    status = 410
+
+
 class RequestTooLarge(SkillgateError):
     """The body is over the size limit."""
 

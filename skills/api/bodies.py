@@ -26,6 +26,17 @@ RUN: dict[str, Any] = {
         "version": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1, "description": "Run exactly this version."},
     },
 }
+STREAM: dict[str, Any] = {
+    **RUN,
+    "properties": {
+        **RUN["properties"],
+        "resumable": {
+            "type": "boolean",
+            "description": "Keep the stream, so that it can be continued after a lost connection; the run goes on "
+            "although nobody listens.",
+        },
+    },
+}
 COMPLETION: dict[str, Any] = {
     "type": "object",
     "required": ["messages"],

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from drf_spectacular.utils import OpenApiParameter
+
 Schema = dict[str, Any]
 
 
@@ -33,7 +35,10 @@ _WHY = {
     402: "The call does not fit a budget; the details say what would pass.",
     403: "The key lacks the scope.",
     404: "There is no such thing.",
+    409: "A call with this idempotency key is under way; `Retry-After` says when to ask again.",
+    410: "What comes next in the stream is no longer kept.",
     413: "The body is too large.",
+    422: "The idempotency key was used for another request.",
     429: "Over a rate limit; `Retry-After` says for how long.",
     502: "Claude failed.",
     503: "A part of the platform is unavailable.",
@@ -91,4 +96,30 @@ _RUN = _object(
 )
 SKILLS = answers(_object({"data": {"type": "array", "items": _SKILL}}), 403)
 SKILL = answers(_SKILL, 403, 404)
-RUN = answers(_RUN, 400, 402, 403, 404, 413, 429, 502, 504, 529)
+RUN = answers(_RUN, 400, 402, 403, 404, 409, 413, 422, 429, 502, 504, 529)
+_FAILURES = (400, 402, 403, 404, 409, 410, 413, 422, 429)
+_EVENTS = {"type": "string", "description": "Server-sent events, as docs/streaming.md describes them."}
+STREAM: dict[Any, Any] = {
+    (200, "text/event-stream"): _EVENTS,
+    **{status: schema for status, schema in answers({}, *_FAILURES).items() if status != 200},
+}
+TICKET = answers(
+    _object(
+        {
+            "type": {"type": "string", "enum": ["ticket"]},
+            "ticket": {"type": "string", "description": "Use it once: `/v1/ws?ticket=…`."},
+            "expires_in": {"type": "integer", "description": "Seconds."},
+        }
+    ),
+    403,
+    429,
+)
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    str,
+    OpenApiParameter.HEADER,
+    description="Makes a retry safe: the call is made once, and its answer is kept for 24 hours.",
+)
+LAST_EVENT_ID = OpenApiParameter(
+    "Last-Event-ID", str, OpenApiParameter.HEADER, description="The id of the last event that was received."
+)

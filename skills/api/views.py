@@ -2,26 +2,34 @@
 
 from typing import Any
 
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kit.errors import NotAllowed, NotFound
+from kit.errors import NotAllowed, NotFound, SkillgateError
 from kit.rest import AsyncAPIView, respond
 from skills import catalog, runs
-from skills.api import bodies, documentation, rendering
+from skills.api import bodies, documentation, rendering, retries
+from skills.api.retries import Answer
 from skills.versions import Version
 from tenants.api import callers
 from tenants.keys import Caller
 
 
-async def answer(request: Request, order: runs.Order) -> Response:
-    """This function will run an order to its end and render the answer with limit headers."""
-    run = await runs.start(order)
-    headers = run.admitted.decision.headers()
-    done = await runs.complete(run)
-    content = rendering.completed(done, version=order.version, model=run.model)
-    return respond(content, request=request, headers=headers)
+async def answer(request: Request, order: runs.Order) -> HttpResponseBase:
+    """This function will run an order to its end and render the answer with limit headers; a repeated one only once."""
+
+    async def work() -> Answer:
+        run = await runs.start(order)
+        headers = run.admitted.decision.headers()
+        try:
+            done = await runs.complete(run)
+        except SkillgateError as error:
+            return Answer(error=error, headers=headers, is_spent=run.is_spent)
+        return Answer(rendering.completed(done, version=order.version, model=run.model), headers=headers)
+
+    return await retries.once(request, order.caller, work)
 
 
 async def resolve(caller: Caller, name: str, *, label: str | None = None, version: int | None = None) -> Version:
@@ -56,9 +64,13 @@ class SkillView(AsyncAPIView):
         return respond(described, request=request)
 
     @extend_schema(
-        operation_id="run_skill", request=documentation.body(bodies.RUN), responses=documentation.RUN, tags=["skills"]
+        operation_id="run_skill",
+        parameters=[documentation.IDEMPOTENCY_KEY],
+        request=documentation.body(bodies.RUN),
+        responses=documentation.RUN,
+        tags=["skills"],
     )
-    async def post(self, request: Request, name: str) -> Response:
+    async def post(self, request: Request, name: str) -> HttpResponseBase:
         """Run a skill and wait for its answer."""
         caller = await callers.of_request(request, verb="run")
         body = bodies.check(bodies.RUN, request.data)
@@ -71,11 +83,12 @@ class CompletionsView(AsyncAPIView):
 
     @extend_schema(
         operation_id="create_completion",
+        parameters=[documentation.IDEMPOTENCY_KEY],
         request=documentation.body(bodies.COMPLETION),
         responses=documentation.RUN,
         tags=["skills"],
     )
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: Request) -> HttpResponseBase:
         """Run `chat` on messages and wait for its answer."""
         caller = await callers.of_request(request, verb="run")
         body = bodies.check(bodies.COMPLETION, request.data)
@@ -84,13 +97,15 @@ class CompletionsView(AsyncAPIView):
         return await answer(request, order(request, caller, version, {**body, "input": given}))
 
 
-def order(request: Any, caller: Caller, version: Version, body: dict[str, Any]) -> runs.Order:
+def order(
+    request: Any, caller: Caller, version: Version, body: dict[str, Any], *, entry_point: str = "rest"
+) -> runs.Order:
     """This function will make the order for a checked body."""
     return runs.Order(
         caller=caller,
         version=version,
         input=body["input"],
-        entry_point="rest",
+        entry_point=entry_point,
         request_id=request.request_id,
         max_tokens=body.get("max_tokens"),
         cache_system=body.get("cache_system"),

@@ -23,14 +23,15 @@ from tenants.keys.caller import Caller
 
 forget = cache.forget
 
-_LOOK_UP = """
+_SELECT = """
 SELECT k.id, coalesce(k.family_id, k.id) AS family_id, k.public_id, k.name, k.display, k.tenant_id, k.environment,
     k.allowed_skills, k.allowed_verbs, k.allowed_models, k.allowed_networks, k.requests_per_minute,
     k.tokens_per_minute, k.concurrent_calls, k.expires_at, k.revoked_at, k.pepper_id,
     t.slug AS tenant_slug, t.timezone AS tenant_timezone, t.status AS tenant_status
 FROM tenants_apikey k JOIN tenants_tenant t ON t.id = k.tenant_id
-WHERE k.digest = ANY(%(digests)s)
 """
+_LOOK_UP = f"{_SELECT} WHERE k.digest = ANY(%(digests)s)"
+_LOOK_AGAIN = f"{_SELECT} WHERE k.id = %(id)s"
 
 
 async def authenticate(raw: str | None, *, address: str, now: datetime, fresh: bool = False) -> Caller:
@@ -51,6 +52,24 @@ async def authenticate(raw: str | None, *, address: str, now: datetime, fresh: b
         return known.caller
     await failures.count(address, now=now)
     raise AuthenticationFailed
+
+
+async def authenticate_again(key_id: int, *, address: str, now: datetime) -> Caller:
+    """This function will return the caller of a key that was found good before, if it still is; always looked up.
+
+    Raises `AuthenticationFailed` or `Unavailable`.
+    """
+    row = await pg.fetch_one(_LOOK_AGAIN, {"id": key_id})
+    if row is None:
+        raise AuthenticationFailed
+    known = _known(row, now=now)
+    try:
+        _check_row(row, caller=known.caller)
+        _check_now(known, address=address, now=now)
+    except _Refused as refused:
+        audit.gather(refused.key._replace(address=address), now=now)
+        raise AuthenticationFailed from None
+    return known.caller
 
 
 class _Refused(Exception):

@@ -1,0 +1,149 @@
+"""Streams as server-sent events: opened by running a skill, continued by the run's id."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
+from typing import Any
+
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+
+from kit import ids, sse
+from kit.errors import AuthenticationFailed, InvalidRequest, NotFound, SkillgateError
+from kit.middleware import request_id_of
+from kit.rest import AsyncAPIView
+from kit.wire import JSON
+from skills import connections
+from skills.api import bodies, documentation, frames, opening, retries, views
+from skills.api.opening import EVENT_STREAM, Frames, Opened
+from skills.replay import DONE, Frame
+from tenants.api import callers
+from tenants.keys import Caller
+
+SILENCE_SECONDS = 15.0
+_FAREWELL_SECONDS = 0.5
+_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+
+
+class EventStream(StreamingHttpResponse):
+    """A response whose body ends, and ends its source, the moment the client leaves."""
+
+    def __init__(self, body: AsyncGenerator[bytes, None], *, headers: Mapping[str, str]) -> None:
+        super().__init__(body, content_type=f"{EVENT_STREAM}; charset=utf-8", headers={**_HEADERS, **headers})
+        self._body = body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """This function will hand out the generator itself: wrapped in another it would be closed late."""
+        return self._body
+
+
+class SkillStreamView(AsyncAPIView):
+    """Running a skill and hearing of it as it goes."""
+
+    produces = (EVENT_STREAM, JSON)
+
+    @extend_schema(
+        operation_id="stream_skill",
+        parameters=[documentation.IDEMPOTENCY_KEY],
+        request=documentation.body(bodies.STREAM),
+        responses=documentation.STREAM,
+        tags=["skills"],
+    )
+    async def post(self, request: Request, name: str) -> HttpResponseBase:
+        """Run a skill and stream its events."""
+        caller = await callers.of_request(request, verb="run")
+        body = bodies.check(bodies.STREAM, request.data)
+        key = retries.key_of(request)
+        version = await views.resolve(caller, name, label=body.get("label"), version=body.get("version"))
+        order = views.order(request, caller, version, body, entry_point="sse")
+        opened = await opening.opened(order, body=body, operation=request.path, key=key)
+        return await respond(request, caller, opened)
+
+
+class StreamView(AsyncAPIView):
+    """A stream that can be continued."""
+
+    produces = (EVENT_STREAM, JSON)
+
+    @extend_schema(
+        operation_id="continue_stream",
+        parameters=[documentation.LAST_EVENT_ID],
+        responses=documentation.STREAM,
+        tags=["skills"],
+    )
+    async def get(self, request: Request, run_id: str) -> HttpResponseBase:
+        """Continue a resumable stream after the last event that was received."""
+        caller = await callers.of_request(request, verb="run", fresh=True)
+        found = ids.decode("run", run_id)
+        if found is None:
+            raise NotFound("There is no stream of this run, or it is no longer known.")
+        after = _after(run_id, request.headers.get("Last-Event-ID", ""))
+        return await respond(request, caller, opening.open_again(caller, run_id=found, after=after))
+
+
+def _after(run_id: str, last_event_id: str) -> int:
+    after = frames.after(run_id, last_event_id) if last_event_id else 0
+    if after is None:
+        raise InvalidRequest(
+            "Last-Event-ID is not the id of an event of this stream. Send the last `id:` received, or leave it out.",
+            header="Last-Event-ID",
+        )
+    return after
+
+
+async def respond(request: Request, caller: Caller, opened: Opened) -> EventStream:
+    """This function will answer with a stream; what goes wrong before its first frame is raised."""
+    first = await opening.primed(opened.frames)
+    body = _body(first, caller=caller, request_id=request_id_of(request))
+    return EventStream(body, headers=opened.headers)
+
+
+async def _body(source: Frames, *, caller: Caller, request_id: str | None) -> AsyncGenerator[bytes, None]:
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    with connections.held(caller, end=lambda: None if ended.done() else ended.set_result(None)):
+        try:
+            async with aclosing(source):
+                async for content in _kept_alive(source, ended=ended):
+                    yield content
+        except SkillgateError as error:
+            yield sse.encode("error", error.envelope(request_id=request_id)) + DONE
+
+
+async def _kept_alive(source: Frames, *, ended: "asyncio.Future[None]") -> AsyncGenerator[bytes, None]:
+    """Yield frames, a comment in every silence, and raise when the caller may hear no more.
+
+    A run of the caller's own ends by itself then and says so; only what others began is cut off.
+    """
+    coming: asyncio.Task[Frame] | None = None
+    try:
+        while True:
+            coming = coming or asyncio.ensure_future(_next(source))
+            await _either(coming, ended, within=SILENCE_SECONDS)
+            if not coming.done() and ended.done():
+                await asyncio.wait({coming}, timeout=_FAREWELL_SECONDS)
+                if not coming.done():
+                    raise AuthenticationFailed
+            if coming.done():
+                frame = coming.result()
+                coming = None
+                yield frame.content
+                if frame.is_last:
+                    return
+            else:
+                yield sse.comment()
+    finally:
+        if coming is not None:
+            coming.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await coming
+
+
+async def _either(one: "asyncio.Future[Any]", other: "asyncio.Future[Any]", *, within: float) -> None:
+    await asyncio.wait({one, other}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+
+
+async def _next(source: Any) -> Frame:
+    frame: Frame = await anext(source)
+    return frame
