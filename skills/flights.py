@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
 from kit import loops
-from kit.errors import SkillgateError, Unavailable
+from kit.errors import SkillgateError, Unavailable, UpstreamTimeout
 from skills import claude, inflight
 from skills.admission import Admitted
 from skills.claude import StreamEvent
@@ -102,6 +102,8 @@ class Flight(ABC, Generic[Said]):
             await self._settle(reservation, call)
         if self._ended_by is not None:
             raise self._ended_by
+        if self._upstream.cancelled():  # the total time ran out while a slow reader was waited for
+            raise UpstreamTimeout("The answer could not be delivered in time. Try again.")
         self._upstream.result()
 
     async def say(self, said: Said | None) -> None:

@@ -55,7 +55,7 @@ class DeepView(AsyncAPIView):
             raise NotAllowed(
                 "The deep check spends tokens: it takes a key that names the verb `health` among its scopes."
             )
-        version = await catalog.resolve(caller.tenant_id, "complete", sticky=caller.public_id)
+        version = await catalog.resolve(caller.tenant_id, "complete", sticky=str(caller.family_id))
         order = runs.Order(
             caller=caller,
             version=version,

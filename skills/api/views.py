@@ -34,7 +34,7 @@ async def answer(request: Request, order: runs.Order) -> HttpResponseBase:
 
 async def resolve(caller: Caller, name: str, *, label: str | None = None, version: int | None = None) -> Version:
     """This function will find the version a caller's run gets; a skill outside the key's scope is refused by name."""
-    found = await catalog.resolve(caller.tenant_id, name, label=label, version=version, sticky=caller.public_id)
+    found = await catalog.resolve(caller.tenant_id, name, label=label, version=version, sticky=str(caller.family_id))
     if not caller.may_run(found.skill):
         raise NotAllowed(f"This key may not run the skill {found.skill!r}. Ask the tenant's admin for the scope.")
     return found
