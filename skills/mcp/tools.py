@@ -58,7 +58,7 @@ async def call_tool(context: Context, asked: types.CallToolRequestParams) -> typ
 
 async def _resolve(caller: Caller, name: str) -> Version:
     try:
-        version = await catalog.resolve(caller.tenant_id, name, sticky=caller.public_id)
+        version = await catalog.resolve(caller.tenant_id, name, sticky=str(caller.family_id))
     except NotFound:
         version = None
     if version is None or not caller.may_run(version.skill):
