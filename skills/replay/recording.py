@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 Said = TypeVar("Said")
 Encode = Callable[[Said], list[Frame]]
-AtEnd = Callable[["Recording[Said]"], Awaitable[None]]
 
 _WINDOW_BYTES = 256 * 1024  # of frames that are in Redis too
 _PAUSE_SECONDS = 0.5
@@ -158,7 +157,7 @@ async def record(
     run_id: UUID,
     family_id: int,
     encode: Callable[[bool], Encode[Said]],
-    at_end: AtEnd[Said] | None = None,
+    at_end: Callable[[Recording[Said]], Awaitable[None]] | None = None,
     is_needed: bool = False,
 ) -> Recording[Said] | None:
     """This function will record a flight, which then goes on whoever leaves; None when Redis is away.
@@ -182,7 +181,10 @@ async def record(
 
 
 async def _record(
-    flight: Flight[Said], recording: Recording[Said], encode: Encode[Said], at_end: AtEnd[Said] | None
+    flight: Flight[Said],
+    recording: Recording[Said],
+    encode: Encode[Said],
+    at_end: Callable[[Recording[Said]], Awaitable[None]] | None,
 ) -> None:
     try:
         await recording.listen(flight.events(), encode=encode)
