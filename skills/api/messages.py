@@ -1,25 +1,23 @@
 """Anthropic's own endpoints, so that its SDKs work here by changing the address and the key."""
 
 import re
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any, ClassVar
 
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kit import sse
 from kit.errors import InvalidRequest, SkillgateError
+from kit.middleware import request_id_of
 from kit.rest import AsyncAPIView, respond
 from skills import messages
-from skills.api import documentation, messages_schema
-from skills.messages import Relay, Relayed
+from skills.api import documentation, messages_schema, relayed, retries
+from skills.api.opening import EVENT_STREAM
+from skills.api.retries import Answer
+from skills.messages import Ask
 from tenants.api import callers
 
-EVENT_STREAM = "text/event-stream"
 _MEBIBYTE = 1024 * 1024
 _BETAS = re.compile(r"[A-Za-z0-9._-]{1,64}(?:\s*,\s*[A-Za-z0-9._-]{1,64}){0,31}")
 
@@ -32,6 +30,7 @@ class MessagesView(AsyncAPIView):
 
     @extend_schema(
         operation_id="create_message",
+        parameters=[documentation.IDEMPOTENCY_KEY],
         request=documentation.body(messages_schema.ASK),
         responses=messages_schema.MESSAGE,
         tags=["messages"],
@@ -40,12 +39,14 @@ class MessagesView(AsyncAPIView):
         """Ask Claude directly, with any parameter of its Messages API; streamed if `stream` is true."""
         caller = await callers.of_request(request, verb="messages")
         body = messages.check(request.data)
-        ask = messages.Ask(caller=caller, body=body, request_id=request_id(request), betas=betas(request))
-        relay = await messages.start(ask)
-        if body.get("stream"):
-            return await streamed(relay, request=request)
-        message = await messages.complete(relay)
-        return respond(message, request=request, headers=relay.admitted.decision.headers())
+        ask = Ask(
+            caller=caller,
+            body=body,
+            request_id=str(request_id_of(request)),
+            betas=betas(request),
+            finishes_alone=retries.key_of(request) is not None,
+        )
+        return await (relayed.stream(request, ask) if body.get("stream") else answer(request, ask))
 
 
 class CountTokensView(AsyncAPIView):
@@ -94,42 +95,19 @@ class ModelView(AsyncAPIView):
         return respond(await messages.model(caller, model_id), request=request)
 
 
-async def streamed(relay: Relay, *, request: Any) -> StreamingHttpResponse:
-    """This function will answer with the relay's events as they come.
+async def answer(request: Request, ask: Ask) -> HttpResponseBase:
+    """This function will wait for the whole message; a repeated call is made only once."""
 
-    A call that fails before its first event raises its error, which is then a plain HTTP answer.
-    """
-    events = relay.events()
-    try:
-        first = await anext(events)
-        if isinstance(first, SkillgateError):
-            raise first
-    except BaseException:
-        await events.aclose()
-        raise
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **relay.admitted.decision.headers()}
-    frames = _frames(first, events, request_id=request_id(request))
-    return StreamingHttpResponse(frames, content_type=f"{EVENT_STREAM}; charset=utf-8", headers=headers)
+    async def work() -> Answer:
+        relay = await messages.start(ask)
+        headers = relay.admitted.decision.headers()
+        try:
+            message = await messages.complete(relay)
+        except SkillgateError as error:
+            return Answer(error=error, headers=headers, is_spent=relay.is_spent)
+        return Answer(message, headers=headers)
 
-
-async def _frames(
-    first: Relayed, events: AsyncGenerator[Relayed, None], *, request_id: str
-) -> AsyncGenerator[bytes, None]:
-    async with aclosing(events):
-        yield _frame(first, request_id=request_id)
-        async for said in events:
-            yield _frame(said, request_id=request_id)
-
-
-def _frame(said: Relayed, *, request_id: str) -> bytes:
-    if isinstance(said, SkillgateError):
-        return sse.encode("error", said.envelope(request_id=request_id))
-    return sse.encode(said.type, said.raw)
-
-
-def request_id(request: Any) -> str:
-    """This function will return the id the middleware gave a request."""
-    return str(request.request_id)
+    return await retries.once(request, ask.caller, work)
 
 
 def betas(request: Any) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +18,14 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 
 from kit import loops, request_ids, strict_json
-from kit.errors import InvalidRequest, MethodNotAllowed, NotAllowed, RequestTooLarge, SkillgateError
+from kit.errors import (
+    InvalidRequest,
+    MethodNotAllowed,
+    NotAllowed,
+    RequestTooLarge,
+    SkillgateError,
+    UnsupportedMediaType,
+)
 from skills.mcp import tools
 from tenants.api import callers
 from tenants.keys import Caller
@@ -104,6 +112,8 @@ async def _admitted(scope: Message, headers: dict[str, str]) -> Caller:
             "Send MCP messages with POST; this server keeps no sessions and no stream beside them.",
             headers={"Allow": "POST"},
         )
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType("Send MCP messages as `Content-Type: application/json`.")
     return caller
 
 
@@ -140,11 +150,15 @@ async def _body(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-def _fault(body: bytes) -> InvalidRequest | None:
+def _fault(body: bytes) -> types.ErrorData | None:
+    """Find what makes a body no message at all; what is wrong within one is the protocol's to say."""
     try:
-        strict_json.loads(body, max_bytes=settings.MAX_BODY_BYTES)
+        message = strict_json.loads(body, max_bytes=settings.MAX_BODY_BYTES)
     except InvalidRequest as fault:
-        return fault
+        return types.ErrorData(code=types.PARSE_ERROR, message=fault.message)
+    if not isinstance(message, dict) or message.get("jsonrpc") != "2.0" or not isinstance(message.get("method"), str):
+        wanted = 'The body must be one JSON-RPC message: an object with "jsonrpc": "2.0" and a method.'
+        return types.ErrorData(code=types.INVALID_REQUEST, message=wanted)
     return None
 
 
@@ -190,12 +204,9 @@ async def _refuse(error: SkillgateError, *, request_id: str, send: Send) -> None
     await _answer(error.envelope(request_id=request_id), status=error.status, headers=error.headers, send=send)
 
 
-async def _refuse_body(fault: InvalidRequest, *, send: Send) -> None:
-    error = types.JSONRPCError(
-        jsonrpc="2.0", id=None, error=types.ErrorData(code=types.PARSE_ERROR, message=fault.message)
-    )
-    content = {**error.model_dump(mode="json", by_alias=True, exclude_none=True), "id": None}
-    await _answer(content, status=fault.status, headers={}, send=send)
+async def _refuse_body(fault: types.ErrorData, *, send: Send) -> None:
+    content = {"jsonrpc": "2.0", "id": None, "error": {"code": fault.code, "message": fault.message}}
+    await _answer(content, status=HTTPStatus.BAD_REQUEST, headers={}, send=send)
 
 
 async def _answer(content: dict[str, Any], *, status: int, headers: dict[str, str], send: Send) -> None:
