@@ -11,12 +11,14 @@ import json
 import logging
 import re
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from kit import ids, pg
 from kit.errors import Conflict, IdempotencyMismatch, InvalidRequest, Unavailable
+from skills.models import IdempotentCall
 from tenants import periodic
 from tenants.keys import Caller
 
@@ -54,7 +56,8 @@ class UnderWay:
     run_id: UUID
 
 
-_claims: WeakKeyDictionary[asyncio.AbstractEventLoop, set[Claim]] = WeakKeyDictionary()
+_Claims = dict[Claim, "asyncio.Future[None]"]
+_claims: WeakKeyDictionary[asyncio.AbstractEventLoop, _Claims] = WeakKeyDictionary()
 
 # A new key, one whose answer is no longer kept, or the same call whose process was lost: each is the caller's now.
 _CLAIM = """
@@ -122,7 +125,7 @@ async def claim(caller: Caller, key: str, *, digest: bytes) -> Claim | Kept | Un
         )
         if row is not None:
             made = Claim(row["id"], made.owner)
-            _here().add(made)
+            _here()[made] = asyncio.get_running_loop().create_future()
             return made
         found = await pg.fetch_one(_FIND, {"family": caller.family_id, "key": key})
         if found is not None:
@@ -169,7 +172,9 @@ async def _insist(made: Claim, statement: str, parameters: dict[str, Any]) -> No
             else:
                 return
     finally:
-        _here().discard(made)
+        ended = _here().pop(made, None)
+        if ended is not None:
+            ended.set_result(None)
 
 
 @periodic.every(_RENEW_SECONDS)
@@ -186,13 +191,20 @@ async def renew() -> None:
         )
 
 
-def forget_old() -> str:
-    """This function will return the statement that removes calls whose answers need no longer be kept."""
-    return f"DELETE FROM skills_idempotentcall WHERE created_at < clock_timestamp() - interval '{KEPT_HOURS} hours'"  # noqa: S608 - a constant
+def forget_old(*, now: datetime) -> int:
+    """This function will remove the calls whose answers need no longer be kept, and return how many."""
+    old = IdempotentCall.objects.filter(created_at__lt=now - timedelta(hours=KEPT_HOURS), lease_until__lt=now)
+    return old.delete()[0]
 
 
-def _here() -> set[Claim]:
-    return _claims.setdefault(asyncio.get_running_loop(), set())
+async def drain(*, within: float) -> None:
+    """This function will wait for the outcome of calls under way to be written."""
+    if _here():
+        await asyncio.wait(set(_here().values()), timeout=within)
+
+
+def _here() -> _Claims:
+    return _claims.setdefault(asyncio.get_running_loop(), {})
 
 
 def _found(row: dict[str, Any], *, digest: bytes) -> Kept | UnderWay:

@@ -18,7 +18,7 @@ _pages = get_asgi_application()  # sets Django up; only after it may application
 from config import lifetime  # noqa: E402
 from config.handlers import ApiHandler  # noqa: E402
 from kit.middleware import is_api  # noqa: E402
-from skills import mcp  # noqa: E402
+from skills import mcp, routing  # noqa: E402
 
 _api = ApiHandler()
 _mcp = mcp.Gate()
@@ -35,7 +35,7 @@ class Application:
     """The whole platform as one ASGI application; `startup` and `shutdown` frame a server's life."""
 
     def __init__(self) -> None:
-        self._router = ProtocolTypeRouter({"http": _http})
+        self._router = ProtocolTypeRouter({"http": _http, "websocket": routing.websocket})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -28,6 +28,11 @@ app.conf.update(
             "schedule": crontab(minute=7),
             "options": {"expires": 3600},
         },
+        "forget idempotent calls": {
+            "task": "skills.forget_idempotent_calls",
+            "schedule": crontab(minute=37),
+            "options": {"expires": 3600},
+        },
         "say the worker is alive": {"task": "usage.worker_pulse", "schedule": 5.0, "options": {"expires": 5}},
     },
 )

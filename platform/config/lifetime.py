@@ -7,7 +7,7 @@ from typing import Any
 from kit import pg
 from kit import redis as kit_redis
 from kit.errors import Unavailable
-from skills import claude, inflight
+from skills import claude, idempotency, inflight, replay
 from tenants import background
 from usage import ledger
 
@@ -26,6 +26,8 @@ async def shutdown(*, seconds: float = _SHUTDOWN_SECONDS) -> None:
     if not await _idle(within=max(0.1, seconds - _SETTLE_SECONDS - _CLOSE_SECONDS)):
         inflight.end_all(Unavailable("The server is restarting. Try again.", retry_after=1))
         await _idle(within=_SETTLE_SECONDS)
+    await replay.drain(within=_SETTLE_SECONDS)
+    await idempotency.drain(within=_SETTLE_SECONDS)
     await ledger.drain()
     await background.stop()
     await claude.close()

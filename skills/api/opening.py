@@ -1,6 +1,6 @@
 """How a stream is opened, for every entry point that streams: live, recorded, or found again by its key."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,10 +23,11 @@ Frames = AsyncGenerator[Frame, None]
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A stream that has begun: its frames, and headers that tell about it."""
+    """A stream that has begun: its frames, headers that tell about it, and how to end a run that was started for it."""
 
     frames: Frames
     headers: dict[str, str] = field(default_factory=dict)
+    end: Callable[[SkillgateError], None] | None = None
 
 
 async def opened(order: Order, *, body: dict[str, Any], operation: str, key: str | None) -> Opened:
@@ -47,8 +48,9 @@ async def open_stream(order: Order, *, is_resumable: bool) -> Opened:
         recording = await _record(run, order)
     headers = run.admitted.decision.headers()
     if recording is None:
-        return Opened(_live(run, Encoder(public_id(run), request_id=order.request_id, is_resumable=False)), headers)
-    return Opened(replay.follow_any(recording, family_id=order.caller.family_id), headers)
+        live = _live(run, Encoder(public_id(run), request_id=order.request_id, is_resumable=False))
+        return Opened(live, headers, run.end)
+    return Opened(replay.follow_any(recording, family_id=order.caller.family_id), headers, run.end)
 
 
 async def open_once(order: Order, *, key: str, said: bytes) -> Opened:
@@ -113,7 +115,7 @@ async def _open_once(order: Order, key: str, said: bytes) -> Opened:
         with suppress(Unavailable):  # then a retry has to wait until the run is over
             await idempotency.bind(found, run_id=run.id)
     frames = replay.follow_any(recording, family_id=order.caller.family_id)
-    return Opened(frames, run.admitted.decision.headers())
+    return Opened(frames, run.admitted.decision.headers(), run.end)
 
 
 async def _live(run: Run, encode: Encoder) -> Frames:

@@ -1,0 +1,21 @@
+"""Which WebSocket paths there are."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from skills import consumers
+
+_PATH = "/v1/ws"
+
+
+async def websocket(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+    send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
+) -> None:
+    """This function will serve a WebSocket on its path and refuse the handshake on any other."""
+    if scope["path"] == _PATH:
+        await consumers.socket(scope, receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.close"})
