@@ -170,3 +170,7 @@ class IdempotentCall(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+import skills.analyses.models  # noqa: E402, F401 - Django finds an app's models by importing this module
+import skills.webhooks.models  # noqa: E402, F401
