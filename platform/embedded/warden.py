@@ -63,9 +63,8 @@ class Warden:
     def check(self) -> None:
         """This function will replace a warden that was killed: without one, a kill -9 would leave processes behind."""
         if self._process.poll() is not None:
+            os.close(self._pipe)
             self._process = self._spawn()
-            for key, value in list(self._state.items()):
-                self._tell(f"{key} {value}".strip())
 
     def sweep(self) -> int:
         """This function will kill what still carries this warden's mark, and count it."""
@@ -79,6 +78,8 @@ class Warden:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         read, self._pipe = os.pipe()
+        # All at once and before it lives: there is no moment at which a warden knows only half.
+        os.write(self._pipe, "".join(f"{key} {value}".strip() + "\n" for key, value in self._state.items()).encode())
         argv = [sys.executable, "-I", __file__, self.mark, str(os.getpid())]
         try:
             return subprocess.Popen(  # noqa: S603 - our own script, no shell.
@@ -124,8 +125,10 @@ def _carries(process: psutil.Process, mark: str) -> bool:
 def _orders(parent: int) -> Iterator[str]:
     """This function will yield the parent's orders until it says farewell or vanishes."""
     buffer = b""
-    while os.getppid() == parent:
+    while True:
         if not select.select([0], [], [], 0.5)[0]:
+            if os.getppid() != parent:
+                return  # A fork of the parent holds the pipe open.
             continue
         chunk = os.read(0, 65536)
         if not chunk:

@@ -61,9 +61,10 @@ def broken(_: str) -> None:
 
 
 def run(root: str) -> None:
-    from embedded import roles, supervisor
+    from embedded import postgres, roles, supervisor
     from embedded.run import run as run_checkout
 
+    postgres.SETTINGS.update(postgres.FAST_SETTINGS)
     supervisor.FIRST_DELAY_SECONDS = 0.1  # Five restarts are to be quick.
 
     def argv(role: str) -> tuple[str, ...]:
