@@ -1,0 +1,165 @@
+"""The whole platform as real processes of its own, each of which can be killed, paused and started again."""
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+from psycopg.rows import dict_row
+from redis import Redis
+
+from embedded import places, roles
+from embedded.postgres import Postgres
+from embedded.valkey import CACHE, Valkey
+from embedded.warden import Warden
+
+ROOT = Path(__file__).resolve().parents[2]
+_WEB = ("{python}", "-m", "server", "--host", "127.0.0.1", "--port", "{port}")
+_CELERY = ("{python}", "-m", "celery", "-A", "config.celery")
+_PLENTY = {"requests_per_minute": 1_000_000, "tokens_per_minute": 10_000_000_000, "concurrent_calls": 100_000}
+
+Row = dict[str, Any]
+
+
+class Stack:
+    """PostgreSQL (fsync on), Valkey (append-only file), emulator with its journal, two web processes, worker, beat."""
+
+    def __init__(self) -> None:
+        self.where = places.temporary()
+        self.warden = Warden(secrets.token_hex(8))
+        self.warden.remove(self.where.home)
+        self.warden.remove(self.where.sockets)
+        self.postgres = Postgres(self.where, warden=self.warden)
+        self.valkey = Valkey(self.where, warden=self.warden)
+        self.setting = roles.Setting(root=ROOT, home=self.where.home, warden=self.warden, env=self._environment())
+        self.journal = self.where.home / "journal.ndjson"
+        self.emulator = self.setting.emulator((*roles.Table().emulator[:-1], "0", "--journal", str(self.journal)))
+        self.ports = _free_ports(2)
+        self.webs = [
+            self.setting.child(f"web{number}", _WEB, port=port, probe=partial(_listens, port))
+            for number, port in enumerate(self.ports)
+        ]
+        self.worker = self.setting.child("worker", (*_CELERY, "worker", "-l", "warning", "--concurrency", "1"))
+        self.abandoned: list[str] = []  # usage events that are meant to be open until the sweep
+        self.beat = self.setting.child("beat", roles.Table().background["beat"])
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the two web processes listen."""
+        return [f"http://127.0.0.1:{port}" for port in self.ports]
+
+    def start(self) -> None:
+        """This function will start everything and prepare the database; on failure nothing is left."""
+        try:
+            self.postgres.launch()
+            self.valkey.start()
+            self.emulator.start()
+            self.postgres.start()
+            for name in ("ANTHROPIC_BASE_URL", "SKILLGATE_EMULATOR_URL"):
+                for env in (self.setting.env, *(child.env for child in (*self.webs, self.worker, self.beat))):
+                    env[name] = self.emulator.url
+            self.sql("CREATE DATABASE skillgate", database="postgres")
+            self.manage("prepare_demo", "--json", "--demo-file", str(self.where.home / "demo.json"))
+            for child in (*self.webs, self.worker, self.beat):
+                child.launch()
+            for child in self.webs:
+                child.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """This function will stop everything and remove the folders."""
+        for child in (self.beat, self.worker, *self.webs, self.emulator, self.valkey, self.postgres):
+            child.resume()
+            child.kill()
+        self.warden.sweep()
+        self.warden.close()
+        for folder in (self.where.home, self.where.sockets):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def manage(self, *arguments: str) -> str:
+        """This function will run a management command and return the last line that it wrote."""
+        argv = ("{python}", str(ROOT / "manage.py"), *arguments)
+        said = self.setting.child(f"manage-{arguments[0]}", argv).run(seconds=60)
+        return said.rstrip().rpartition("\n")[2]
+
+    def tenant(self, slug: str, *, monthly_tokens: int = 10**12) -> str:
+        """This function will create a tenant and return its slug."""
+        self.manage("create_tenant", "--slug", slug, "--name", slug, "--monthly-token-budget", str(monthly_tokens))
+        return slug
+
+    def python(self, code: str) -> str:
+        """This function will run a few statements inside the project and return the last line that they wrote."""
+        return self.manage("shell", "--no-imports", "-c", code)
+
+    def key(self, tenant: str = "demo", *, name: str, **terms: int) -> str:
+        """This function will issue a key whose limits are out of the way unless given, and return its secret."""
+        options = {"monthly_token_budget": 10**12, **_PLENTY, **terms}
+        flags = [part for term, value in options.items() for part in (f"--{term.replace('_', '-')}", str(value))]
+        return self.manage("issue_key", "--tenant", tenant, "--name", name, *flags)
+
+    def sql(self, query: str, parameters: Sequence[Any] = (), *, database: str = "skillgate") -> list[Row]:
+        """This function will run a statement in a session of its own and return its rows."""
+        url = self.postgres.url(database).replace("postgres://", "postgresql://")
+        with psycopg.connect(url, autocommit=True, row_factory=dict_row, connect_timeout=10) as connection:
+            cursor = connection.execute(query.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def redis(self, database: int = CACHE) -> Redis:
+        """This function will return a client of a numbered database."""
+        return Redis(unix_socket_path=str(self.valkey.socket), db=database, socket_timeout=1)
+
+    def calls(self) -> list[Row]:
+        """This function will return what the emulator billed, one entry a call."""
+        entries: dict[int, Row] = {}
+        for line in self.journal.read_text().splitlines():
+            entry = json.loads(line)
+            entries[entry["seq"]] = entry
+        return list(entries.values())
+
+    def logged(self, word: str) -> list[str]:
+        """This function will return the lines of all our processes' logs that contain a word."""
+        logs = sorted(self.where.logs.glob("*.log"))
+        return [f"{log.stem}: {line}" for log in logs for line in log.read_text().splitlines() if word in line]
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **roles.environment(os.environ, root=ROOT),
+            "DATABASE_URL": self.postgres.url(),
+            "REDIS_URL": self.valkey.url(),
+            "CELERY_BROKER_URL": self.valkey.broker_url(),
+            "ANTHROPIC_API_KEY": "emulator",
+            "SKILLGATE_PROCESS_COUNT": "2",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+        }
+
+
+def _free_ports(count: int) -> list[int]:
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    return ports
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
+    except OSError:
+        return False
+    return True

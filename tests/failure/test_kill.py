@@ -1,0 +1,115 @@
+"""Web, worker, beat, Redis and Postgres killed at random under load: the books must come out right to the token."""
+
+import asyncio
+import os
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from kit import ids
+from tests.failure import books, callers
+from tests.failure.callers import Told
+from tests.failure.mayhem import Mayhem
+from tests.failure.stack import Stack
+
+SECONDS = float(os.environ.get("SKILLGATE_KILL_SECONDS", "60"))
+CALLERS = 40
+TIGHT_BUDGET = 30_000
+# A lease of 60 s, and a sweep every 10 s by a worker that may just have been started again.
+LONGEST_REST_SECONDS = 90.0
+_FAULTS = (
+    "",
+    "",
+    "",
+    "",
+    "[[emulator:truncate]]",
+    "[[emulator:drop]]",
+    "[[emulator:http_529]]",
+    "[[emulator:error_event]]",
+)
+
+
+@pytest.fixture(scope="module")
+def doomed() -> Iterator[Stack]:
+    """A stack that nothing else uses."""
+    with Stack() as stack:
+        yield stack
+
+
+def test_the_books_are_right_after_every_process_was_killed_under_load(doomed: Stack) -> None:
+    seed = int(os.environ.get("SKILLGATE_KILL_SEED", secrets.randbelow(10**6)))
+    print(f"\nSKILLGATE_KILL_SEED={seed} SKILLGATE_KILL_SECONDS={SECONDS:.0f}")  # noqa: T201 - how to repeat the run
+    mayhem = Mayhem(doomed, seed=seed)
+    keys = [
+        doomed.key(name="plenty"),
+        doomed.key(doomed.tenant("neighbour"), name="neighbour"),
+        doomed.key(name="tight", monthly_token_budget=TIGHT_BUDGET),
+    ]
+
+    told = asyncio.run(_under_load(doomed, mayhem, keys=keys, seed=seed))
+    rested = _rest(doomed)
+
+    events = doomed.sql("SELECT state, error_type, count(*) AS count FROM usage_event GROUP BY 1, 2 ORDER BY 3 DESC")
+    print(f"trouble {dict(mayhem.done)}")  # noqa: T201 - the figures of the run
+    print(f"answers {dict(Counter(one.status or one.trouble for one in told).most_common())}")  # noqa: T201
+    print(f"events {[tuple(event.values()) for event in events]}, calls billed {len(doomed.calls())}")  # noqa: T201
+    print(f"at rest after {rested:.1f} s; unexpected lines in logs: {len(doomed.logged('Traceback'))}")  # noqa: T201
+    assert books.faults(doomed) == []
+    assert _untruthful(doomed, told) == []
+    assert {one.status for one in told} <= {0, 200, 402, 502, 503, 529}
+    assert sum(one.status == 200 for one in told) > len(told) / 4
+
+
+async def _under_load(stack: Stack, mayhem: Mayhem, *, keys: list[str], seed: int) -> list[Told]:
+    until = time.monotonic() + SECONDS
+    async with mayhem.raging():
+        crowd = [
+            _calls(stack, keys, until=until, chance=random.Random(f"{seed}:{number}")) for number in range(CALLERS)
+        ]
+        told = await asyncio.gather(*crowd)
+    return [one for of_caller in told for one in of_caller]
+
+
+async def _calls(stack: Stack, keys: list[str], *, until: float, chance: random.Random) -> list[Told]:
+    told = []
+    while time.monotonic() < until:
+        call = chance.choice([callers.run, callers.run, callers.relay, callers.stream])
+        text = callers.prompt(
+            words=chance.randint(1, 120), chunk_ms=chance.choice([0, 20, 100]), fault=chance.choice(_FAULTS)
+        )
+        leave_after = chance.uniform(0.05, 2.0) if chance.random() < 0.15 else callers.PATIENCE_SECONDS
+        key = chance.choices(keys, weights=[6, 3, 1])[0]
+        told.append(await call(chance.choice(stack.urls), key, text, max_tokens=300, leave_after=leave_after))
+        await asyncio.sleep(chance.uniform(0.0, 0.2) if told[-1].status else 0.2)
+    return told
+
+
+def _rest(stack: Stack) -> float:
+    """Wait until every event is closed, and return how long it took."""
+    began = time.monotonic()
+    while time.monotonic() - began < LONGEST_REST_SECONDS:
+        if not stack.sql("SELECT 1 FROM usage_event WHERE state = 'open' LIMIT 1"):
+            break
+        time.sleep(1)
+    return time.monotonic() - began
+
+
+def _untruthful(stack: Stack, told: list[Told]) -> list[str]:
+    """Whoever got an answer with its usage finds the same in the books."""
+    spent = {
+        row["run_id"]: (row["tokens"], row["micros"])
+        for row in stack.sql(
+            "SELECT run_id, sum(charged_tokens) tokens, sum(cost_micros) micros FROM usage_event GROUP BY 1"
+        )
+    }
+    answers = [one.body for one in told if one.body.get("type") == "run"]
+    return [
+        f"{answer['id']} was told {answer['usage']}, booked {spent.get(ids.decode('run', answer['id']))}"
+        for answer in answers
+        if spent.get(ids.decode("run", answer["id"]))
+        != (answer["usage"]["total_tokens"], answer["usage"]["cost_micros"])
+    ]

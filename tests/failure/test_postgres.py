@@ -1,0 +1,110 @@
+"""Postgres stalled or killed: 503 in time and nothing upstream without a row; what runs goes on and settles later."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
+import pytest
+
+from embedded import waiting
+from tests.failure import books, callers
+from tests.failure.callers import Call, Told
+from tests.failure.stack import Stack
+
+LONGEST_SECONDS = 3.0
+MARGIN_SECONDS = 0.3
+# Longer than a key is remembered (5 s), so that also looking it up meets the silence.
+OUTAGE_SECONDS = 7.0
+
+Broken = Callable[[Stack], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def killed(stack: Stack) -> AsyncIterator[None]:
+    await asyncio.to_thread(stack.postgres.kill)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(stack.postgres.start)
+
+
+@asynccontextmanager
+async def paused(stack: Stack) -> AsyncIterator[None]:
+    await asyncio.to_thread(stack.postgres.pause)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(stack.postgres.resume)
+
+
+@pytest.mark.parametrize("broken", [killed, paused])
+def test_without_postgres_calls_are_refused_in_time_and_nothing_goes_upstream(
+    stack: Stack, key: str, broken: Broken
+) -> None:
+    billed = len(stack.calls())
+
+    told = asyncio.run(_calls_during(stack, key, broken))
+
+    assert {one.status for one in told} == {503}
+    assert all(int(one.headers["Retry-After"]) >= 1 for one in told)
+    assert {one.error["type"] for one in told} == {"api_error"}
+    assert max(one.seconds for one in told) < LONGEST_SECONDS + MARGIN_SECONDS
+    assert len(stack.calls()) == billed
+    _until_served(stack, key)
+    _until_closed(stack)
+    assert books.faults(stack) == []
+
+
+@pytest.mark.parametrize("broken", [killed, paused])
+@pytest.mark.parametrize("call", [callers.run, callers.stream, callers.relay])
+def test_a_call_under_way_goes_on_without_postgres_and_settles_later(
+    stack: Stack, key: str, broken: Broken, call: Call
+) -> None:
+    _until_served(stack, key)
+
+    told, ended_meanwhile = asyncio.run(_call_across(stack, key, broken, call))
+
+    assert told.status == 200
+    assert "authentication_error" not in told.text
+    assert "api_error" not in told.text
+    assert ended_meanwhile, "the answer waited for Postgres to come back"
+    _until_closed(stack)
+    (last,) = stack.sql("SELECT state FROM usage_event ORDER BY opened_at DESC LIMIT 1")
+    assert last["state"] == "settled"
+    assert books.faults(stack) == []
+    _until_served(stack, key)
+
+
+async def _calls_during(stack: Stack, key: str, broken: Broken) -> list[Told]:
+    began = time.monotonic()
+    told: list[Told] = []
+    async with broken(stack):
+        while time.monotonic() - began < OUTAGE_SECONDS:
+            calls = [callers.run(url, key, callers.prompt(words=4), leave_after=10) for url in stack.urls * 3]
+            told += await asyncio.gather(*calls)
+    return told
+
+
+async def _call_across(stack: Stack, key: str, broken: Broken, call: Call) -> tuple[Told, bool]:
+    under_way = asyncio.create_task(call(stack.urls[0], key, callers.lasting(2)))
+    await asyncio.sleep(0.7)
+    async with broken(stack):
+        done, _ = await asyncio.wait({under_way}, timeout=2 + LONGEST_SECONDS)
+    return await under_way, bool(done)
+
+
+def _until_served(stack: Stack, key: str) -> None:
+    """Wait until both web processes have found Postgres again."""
+    for url in stack.urls:
+        assert waiting.until(partial(_is_served, url, key), seconds=10, every=0.3)
+
+
+def _is_served(url: str, key: str) -> bool:
+    return asyncio.run(callers.run(url, key, callers.prompt(words=4))).status == 200
+
+
+def _until_closed(stack: Stack) -> None:
+    """Wait a little until what settles late is settled, which is long before the sweep."""
+    assert waiting.until(lambda: not stack.sql("SELECT 1 FROM usage_event WHERE state = 'open'"), seconds=15, every=0.3)

@@ -1,0 +1,165 @@
+"""A key that may spend no more ends what runs on it within a second, and within 15 s without Redis."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from embedded import waiting
+from tests.failure import books, callers
+from tests.failure.callers import Call, Told
+from tests.failure.stack import Row, Stack
+
+ENDS_WITHIN_SECONDS = 1.0
+ENDS_WITHOUT_REDIS_SECONDS = 15.0
+# From what the row says to the commit, and the answer's way home, on a machine that has other work too.
+MARGIN_SECONDS = 0.3
+_WORDS = callers.lasting(40)
+_CAST = """
+import json
+from datetime import timedelta
+from kit import clock
+from tenants import keys, tenants
+found = {}
+for name in ("revoked", "unheard", "suspended", "expiring"):
+    tenant = tenants.create(f"ends-{name}", name=name, monthly_token_budget=10**12)
+    issued = keys.issue(tenant, name=name, now=clock.now(), monthly_token_budget=10**12)
+    found[name] = {"secret": issued.secret, "key": issued.key.public_id, "id": issued.key.pk}
+print(json.dumps(found))
+"""
+_SUSPEND = """
+from kit import clock
+from tenants import tenants
+from tenants.models import Tenant
+tenants.suspend(Tenant.objects.get(slug="ends-suspended"), reason="unpaid", now=clock.now())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A tenant with one key."""
+
+    secret: str
+    key: str
+    id: int
+
+
+@pytest.fixture(scope="module")
+def cast(stack: Stack) -> dict[str, Part]:
+    """A tenant and a key for each way to end."""
+    return {name: Part(**part) for name, part in json.loads(stack.python(_CAST)).items()}
+
+
+@pytest.mark.parametrize("call", [callers.run, callers.stream, callers.relay])
+def test_a_running_call_of_an_expired_key_ends_at_its_expiry(stack: Stack, cast: dict[str, Part], call: Call) -> None:
+    part = cast["expiring"]
+    (row,) = stack.sql(
+        "UPDATE tenants_apikey SET expires_at = clock_timestamp() + interval '9 seconds' WHERE id = %s RETURNING expires_at",
+        [part.id],
+    )
+    _until_known_anew()
+
+    told = asyncio.run(call(stack.urls[0], part.secret, _WORDS))
+
+    _assert_refused(told)
+    assert -0.1 < told.ended_at - row["expires_at"].timestamp() < ENDS_WITHIN_SECONDS + MARGIN_SECONDS
+    _assert_billed_once(stack, part)
+    stack.sql("UPDATE tenants_apikey SET expires_at = NULL WHERE id = %s", [part.id])
+
+
+def test_running_calls_of_a_revoked_key_end_within_a_second(stack: Stack, cast: dict[str, Part]) -> None:
+    part = cast["revoked"]
+
+    told = asyncio.run(_end_while_running(stack, part, lambda: _revoke(stack, part)))
+
+    assert {one.status for one in told} == {200, 401}
+    for one in told:
+        _assert_refused(one)
+        assert one.ended_at - _revoked_at(stack, part) < ENDS_WITHIN_SECONDS + MARGIN_SECONDS
+    _assert_billed_once(stack, part, calls=len(told))
+
+
+def test_running_calls_of_a_suspended_tenant_end_within_a_second(stack: Stack, cast: dict[str, Part]) -> None:
+    part = cast["suspended"]
+
+    told = asyncio.run(_end_while_running(stack, part, lambda: stack.python(_SUSPEND)))
+
+    (entry,) = stack.sql(
+        "SELECT at FROM tenants_auditentry WHERE action = 'tenant.suspended' AND subject = 'ends-suspended'"
+    )
+    for one in told:
+        _assert_refused(one)
+        assert one.ended_at - entry["at"].timestamp() < ENDS_WITHIN_SECONDS + MARGIN_SECONDS
+    _assert_billed_once(stack, part, calls=len(told))
+
+
+def test_running_calls_of_a_revoked_key_end_in_time_without_redis(stack: Stack, cast: dict[str, Part]) -> None:
+    part = cast["unheard"]
+
+    def revoke_unheard() -> None:
+        stack.valkey.kill()
+        _revoke(stack, part)
+
+    try:
+        told = asyncio.run(_end_while_running(stack, part, revoke_unheard))
+    finally:
+        stack.valkey.start()
+
+    for one in told:
+        _assert_refused(one)
+        assert one.ended_at - _revoked_at(stack, part) < ENDS_WITHOUT_REDIS_SECONDS + MARGIN_SECONDS
+    _assert_billed_once(stack, part, calls=len(told))
+
+
+async def _end_while_running(stack: Stack, part: Part, end: Callable[[], object]) -> list[Told]:
+    """Start a call of each kind on each web process, end the key while they run, and return what they were told."""
+    kinds = (callers.run, callers.stream, callers.relay)
+    calls = [asyncio.create_task(call(url, part.secret, _WORDS)) for call in kinds for url in stack.urls]
+    await asyncio.sleep(1.5)
+    assert not any(call.done() for call in calls)
+    await asyncio.to_thread(end)
+    told = list(await asyncio.gather(*calls))
+    refused = await callers.run(stack.urls[0], part.secret, callers.prompt(words=4))
+    assert refused.status == 401
+    return told
+
+
+def _revoke(stack: Stack, part: Part) -> None:
+    stack.manage("revoke_key", "--key", part.key, "--reason", "leaked")
+
+
+def _revoked_at(stack: Stack, part: Part) -> float:
+    (row,) = stack.sql("SELECT revoked_at FROM tenants_apikey WHERE id = %s", [part.id])
+    revoked_at: datetime = row["revoked_at"]
+    return revoked_at.astimezone(UTC).timestamp()
+
+
+def _assert_refused(told: Told) -> None:
+    """JSON ends with the envelope of a 401; a stream had begun, so its last event is that envelope."""
+    if told.status == 401:
+        assert told.error["type"] == "authentication_error"
+    else:
+        assert told.status == 200
+        assert '"authentication_error"' in told.text
+    assert "message_stop" not in told.text
+
+
+def _assert_billed_once(stack: Stack, part: Part, *, calls: int = 1) -> None:
+    def newest() -> list[Row]:
+        query = "SELECT id, state, error_type FROM usage_event WHERE key_id = %s ORDER BY number DESC LIMIT %s"
+        return stack.sql(query, [part.id, calls])
+
+    assert waiting.until(lambda: all(event["state"] != "open" for event in newest()), seconds=5)
+    references = [call["client_reference"] for call in stack.calls()]
+    assert [event["state"] for event in newest()] == ["estimated"] * calls
+    assert [references.count(str(event["id"])) for event in newest()] == [1] * calls
+    assert books.faults(stack) == []
+
+
+def _until_known_anew() -> None:
+    """A key is remembered for 5 s, and with it the expiry that it had."""
+    time.sleep(5.1)
