@@ -136,6 +136,19 @@ def test_kill_9_leaves_nothing_behind(running: Terminal) -> None:
     assert alive(family) == []
 
 
+def test_kill_9_leaves_nothing_behind_even_of_a_frozen_database(running: Terminal) -> None:
+    family = running.family()
+    postgres = next(child for child in family if child.name() == "postgres")
+    for process in (*postgres.children(), postgres):
+        process.suspend()
+
+    running.process.kill()
+    running.process.wait()
+
+    waiting.until(lambda: not alive(family), seconds=15)
+    assert alive(family) == []
+
+
 def test_what_a_kill_of_the_warden_too_left_is_stopped_by_the_next_start(
     running: Terminal, terminals: list[Terminal]
 ) -> None:
