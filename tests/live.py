@@ -1,0 +1,247 @@
+"""The whole product in processes of its own: servers and an emulator, on the test run's databases.
+
+`live` is the server we ship; `live_uvicorn` the same application under another server. What they
+write is committed; each test makes a tenant of its own and looks at nothing else.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx2
+import psutil
+import psycopg
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connections
+from psycopg.rows import dict_row
+from pytest_django import DjangoDbBlocker
+
+from kit import pg
+from tests import factories
+
+ROOT = Path(__file__).resolve().parents[1]
+Found = TypeVar("Found")
+_PATH = os.pathsep.join([str(ROOT / "platform"), str(ROOT)])
+_LISTENING = re.compile(r"(?:Listening on |listening on http://|running on http://)([\d.]+:\d+)")
+
+
+def eventually(look: Callable[[], Found], *, within: float = 5.0) -> Found:
+    """This function will look again and again until it finds something true, and return it."""
+    deadline = time.monotonic() + within
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {within} s; last seen: {found!r}"
+        time.sleep(0.02)
+    return found
+
+
+@dataclass
+class Program:
+    """A process that listens on a port."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def memory(self) -> int:
+        return int(psutil.Process(self.process.pid).memory_info().rss)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def running(*arguments: str, log: Path, env: dict[str, str] | None = None) -> Iterator[Program]:
+    """This function will run `python -m …` until the block ends; it must say where it listens."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            env={**os.environ, "PYTHONPATH": _PATH, "PYTHONUNBUFFERED": "1", **(env or {})},
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield Program(process, eventually(lambda: _address(process, log), within=40))
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    said = log.read_text(errors="replace")
+    assert process.poll() is None, said
+    found = _LISTENING.search(said)
+    return found[1] if found else ""
+
+
+@dataclass
+class Live:
+    """One running server, with a tenant and a key of this test's own."""
+
+    server: Program
+    emulator_url: str
+    tenant: Any
+    key: str
+    public_id: str
+    _blocker: DjangoDbBlocker = field(repr=False)
+
+    @property
+    def base_url(self) -> str:
+        return self.server.url
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-API-Key": self.key}
+
+    def post(self, path: str, body: Any, **options: Any) -> httpx2.Response:
+        headers = {**self.headers, **options.pop("headers", {})}
+        return httpx2.post(f"{self.base_url}{path}", json=body, headers=headers, timeout=30, **options)
+
+    def issue_key(self, **options: Any) -> factories.Issued:
+        with self._blocker.unblock():
+            return factories.make_key(self.tenant, **options)
+
+    def do(self, work: Callable[[], Found]) -> Found:
+        """This function will do database work that the server sees at once."""
+        with self._blocker.unblock():
+            return work()
+
+    def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        """This function will read what is committed."""
+        with self._blocker.unblock():
+            parameters_of_connection = pg.conninfo()
+        with psycopg.connect(**parameters_of_connection, row_factory=dict_row, autocommit=True) as connection:
+            return connection.execute(query.encode(), parameters).fetchall()
+
+    def events(self) -> list[dict[str, Any]]:
+        """This function will return the tenant's usage events, in order."""
+        return self.rows("SELECT * FROM usage_event WHERE tenant_id = %s ORDER BY number", self.tenant.pk)
+
+    def closed_events(self, count: int = 1, *, within: float = 5.0) -> list[dict[str, Any]]:
+        """This function will wait until there are so many events, all of them closed."""
+
+        def look() -> list[dict[str, Any]]:
+            events = self.events()
+            return events if len(events) == count and all(one["state"] != "open" for one in events) else []
+
+        return eventually(look, within=within)
+
+    def journal(self) -> list[dict[str, Any]]:
+        """This function will return what the emulator was asked with this test's key."""
+        lines = httpx2.get(f"{self.emulator_url}/_emulator/journal", timeout=10).text.splitlines()
+        return [entry for entry in map(json.loads, lines) if entry["user_id"] == self.public_id]
+
+    def outcomes(self) -> list[str]:
+        """This function will return how those calls ended."""
+        return [entry["outcome"] for entry in self.journal()]
+
+    def free_slots(self) -> int:
+        """This function will return how many concurrent calls the key has left, as the next call is told."""
+        answer = self.post("/v1/completions", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5})
+        found = re.search(r'"concurrent";r=(\d+)', answer.headers["RateLimit"])
+        assert found, answer.headers
+        return int(found[1]) + 1
+
+
+@pytest.fixture(scope="session")
+def live_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The emulator that the live servers take for Claude."""
+    with running("emulator", "--port", "0", log=tmp_path_factory.mktemp("emulator") / "log") as program:
+        yield program
+
+
+@pytest.fixture(scope="session")
+def live_environment(
+    live_emulator: Program, django_db_setup: None, django_db_blocker: DjangoDbBlocker
+) -> dict[str, str]:
+    """What a server needs to know to serve this test run's databases."""
+    del django_db_setup
+    with django_db_blocker.unblock():
+        database = connections["default"].settings_dict
+    host = quote(database["HOST"], safe="")
+    port = f":{database['PORT']}" if database["PORT"] else ""
+    return {
+        "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@{host}{port}/{database['NAME']}",
+        "REDIS_URL": settings.REDIS_URL,
+        "ANTHROPIC_BASE_URL": live_emulator.url,
+        "SKILLGATE_EMULATOR_URL": live_emulator.url,
+        "ANTHROPIC_API_KEY": "emulator",
+        "SKILLGATE_DEBUG": "1",
+    }
+
+
+@pytest.fixture(scope="session")
+def daphne_server(tmp_path_factory: pytest.TempPathFactory, live_environment: dict[str, str]) -> Iterator[Program]:
+    """The server we ship."""
+    with running(
+        "server", "--port", "0", log=tmp_path_factory.mktemp("server") / "log", env=live_environment
+    ) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def uvicorn_server(tmp_path_factory: pytest.TempPathFactory, live_environment: dict[str, str]) -> Iterator[Program]:
+    """The same application under uvicorn."""
+    command = ("uvicorn", "config.asgi:application", "--port", "0", "--no-access-log")
+    with running(*command, log=tmp_path_factory.mktemp("uvicorn") / "log", env=live_environment) as served:
+        yield served
+
+
+@pytest.fixture
+def live_tenant(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Any:
+    """A tenant of this test's own, committed, with skills and prices there."""
+    del django_db_setup
+    with django_db_blocker.unblock(), open(os.devnull, "w", encoding="utf-8") as nowhere:
+        call_command("load_skills", verbosity=0, stdout=nowhere)
+        call_command("load_prices", verbosity=0, stderr=nowhere)
+        return factories.make_tenant(f"live-{uuid4().hex[:12]}")
+
+
+def _live(server: Program, emulator: Program, tenant: Any, blocker: DjangoDbBlocker) -> Live:
+    with blocker.unblock():
+        issued = factories.make_key(tenant)
+    return Live(server, emulator.url, tenant, issued.secret, issued.key.public_id, blocker)
+
+
+@pytest.fixture
+def live(daphne_server: Program, live_emulator: Program, live_tenant: Any, django_db_blocker: DjangoDbBlocker) -> Live:
+    """The server we ship, and a key to it."""
+    return _live(daphne_server, live_emulator, live_tenant, django_db_blocker)
+
+
+@pytest.fixture
+def live_uvicorn(
+    uvicorn_server: Program, live_emulator: Program, live_tenant: Any, django_db_blocker: DjangoDbBlocker
+) -> Live:
+    """The same application under uvicorn, and a key to it."""
+    return _live(uvicorn_server, live_emulator, live_tenant, django_db_blocker)
+
+
+@pytest.fixture(params=["daphne", "uvicorn"])
+def everywhere(request: pytest.FixtureRequest) -> Live:
+    """Each server in turn."""
+    found: Live = request.getfixturevalue("live" if request.param == "daphne" else "live_uvicorn")
+    return found
+
+
+__all__ = ["Live", "Program", "eventually", "running", "suppress"]
