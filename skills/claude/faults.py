@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import aiohttp
 import anthropic
 import httpx2
 
@@ -36,17 +37,21 @@ def of_exception(raised: BaseException) -> Fault:
     if isinstance(raised, anthropic.APIStatusError):
         return _of_status(raised)
     if isinstance(raised, anthropic.APITimeoutError | httpx2.TimeoutException):
-        cause = raised.__cause__ if isinstance(raised, anthropic.APITimeoutError) else raised
-        unsent = isinstance(cause, httpx2.ConnectTimeout | httpx2.PoolTimeout)
+        unsent = _never_connected(raised)
         return Fault(UpstreamTimeout("Claude did not answer in time. Try again."), "upstream_timeout", unsent)
     if isinstance(raised, anthropic.APIConnectionError):
-        unsent = isinstance(raised.__cause__, httpx2.ConnectError)
-        return Fault(UpstreamFailed("Claude could not be reached. Try again."), "upstream_unreachable", unsent)
+        message = "Claude could not be reached. Try again."
+        return Fault(UpstreamFailed(message), "upstream_unreachable", _is_unsent(raised.__cause__))
     return Fault(
         UpstreamFailed("Claude's answer broke off or could not be read. Try again."),
         "upstream_broken",
         is_unbilled=False,
     )
+
+
+def _is_unsent(cause: BaseException | None) -> bool:
+    """The transport calls it a connect error too when a connection that was made is reset: then the request had gone."""
+    return isinstance(cause, httpx2.ConnectError) and isinstance(cause.__cause__, aiohttp.ClientConnectorError)
 
 
 def of_error_event(error_type: str) -> Fault:
