@@ -156,10 +156,20 @@ def _fault(body: bytes) -> types.ErrorData | None:
         message = strict_json.loads(body, max_bytes=settings.MAX_BODY_BYTES)
     except InvalidRequest as fault:
         return types.ErrorData(code=types.PARSE_ERROR, message=fault.message)
-    if not isinstance(message, dict) or message.get("jsonrpc") != "2.0" or not isinstance(message.get("method"), str):
-        wanted = 'The body must be one JSON-RPC message: an object with "jsonrpc": "2.0" and a method.'
-        return types.ErrorData(code=types.INVALID_REQUEST, message=wanted)
-    return None
+    if _is_message(message):
+        return None
+    wanted = (
+        'The body must be one JSON-RPC message: an object with "jsonrpc": "2.0", a method, and the id of a request.'
+    )
+    return types.ErrorData(code=types.INVALID_REQUEST, message=wanted)
+
+
+def _is_message(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    number = value.get("id", 0)  # a notification has none
+    has_id = isinstance(number, str | int) and not isinstance(number, bool)
+    return has_id and value.get("jsonrpc") == "2.0" and isinstance(value.get("method"), str)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

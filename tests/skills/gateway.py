@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,12 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 import psycopg
-import pytest
 from psycopg.rows import dict_row
-
-from tests.tenants.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("input_tokens", "output_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens")
 Row = dict[str, Any]
+MakeKey = Callable[..., "Key"]
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,15 @@ class Gateway:
             "SKILLGATE_DEBUG": "1",
             "SKILLGATE_CLAUDE_SILENCE_SECONDS": "2",
         }
-        subprocess.run(
-            [sys.executable, "manage.py", "prepare_demo"], cwd=ROOT, env=self.env, check=True, capture_output=True
+        prepared = subprocess.run(
+            [sys.executable, "manage.py", "prepare_demo"],
+            cwd=ROOT,
+            env=self.env,
+            check=False,
+            capture_output=True,
+            text=True,
         )
+        assert prepared.returncode == 0, prepared.stderr
         self._clerk = subprocess.Popen(
             [sys.executable, str(ROOT / "tests/skills/clerk.py")],
             env=self.env,
@@ -129,7 +133,7 @@ class Gateway:
         return Key(**self.ask_clerk("issue", **options), gateway=self)
 
     def rows(self, query: str, *parameters: Any) -> list[Row]:
-        with psycopg.connect(_conninfo(self.dsn), row_factory=dict_row) as connection:
+        with psycopg.connect(conninfo(self.dsn), row_factory=dict_row) as connection:
             return connection.execute(query.encode(), parameters).fetchall()
 
     def journal(self) -> list[Row]:
@@ -147,7 +151,7 @@ class Gateway:
         self._log.close()
 
 
-def _conninfo(dsn: str) -> str:
+def conninfo(dsn: str) -> str:
     parts = urlsplit(dsn)
     values = {
         "host": unquote(parts.hostname or ""),
@@ -157,39 +161,3 @@ def _conninfo(dsn: str) -> str:
         "dbname": parts.path.lstrip("/"),
     }
     return psycopg.conninfo.make_conninfo(**{name: value for name, value in values.items() if value})
-
-
-@pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """The platform that all live tests share, on a database of its own."""
-    base = os.environ["DATABASE_URL"]
-    name = f"live_{os.getpid()}"
-    database = urlsplit(base)._replace(path=f"/{name}").geturl()
-    with psycopg.connect(_conninfo(base), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    valkey = Valkey()
-    try:
-        valkey.start()
-        running = Gateway(database=database, redis=f"{valkey.url}?db=0", log=tmp_path_factory.mktemp("gateway") / "log")
-        try:
-            yield running
-        finally:
-            running.close()
-    finally:
-        valkey.close()
-        with psycopg.connect(_conninfo(base), autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
-
-
-MakeKey = Callable[..., Key]
-
-
-@pytest.fixture
-def make_key(gateway: Gateway) -> MakeKey:
-    return gateway.key
-
-
-@pytest.fixture
-def key(gateway: Gateway) -> Key:
-    """A key of this test alone."""
-    return gateway.key()
