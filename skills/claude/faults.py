@@ -41,7 +41,7 @@ def of_exception(raised: BaseException) -> Fault:
         return Fault(UpstreamTimeout("Claude did not answer in time. Try again."), "upstream_timeout", unsent)
     if isinstance(raised, anthropic.APIConnectionError):
         message = "Claude could not be reached. Try again."
-        return Fault(UpstreamFailed(message), "upstream_unreachable", _is_unsent(raised.__cause__))
+        return Fault(UpstreamFailed(message), "upstream_unreachable", _never_connected(raised))
     return Fault(
         UpstreamFailed("Claude's answer broke off or could not be read. Try again."),
         "upstream_broken",
@@ -49,9 +49,16 @@ def of_exception(raised: BaseException) -> Fault:
     )
 
 
-def _is_unsent(cause: BaseException | None) -> bool:
-    """The transport calls it a connect error too when a connection that was made is reset: then the request had gone."""
-    return isinstance(cause, httpx2.ConnectError) and isinstance(cause.__cause__, aiohttp.ClientConnectorError)
+def _never_connected(raised: BaseException | None) -> bool:
+    """Whether no connection came about, so that nothing was sent.
+
+    The transport calls it a connect error too when a connection that was made is reset; its cause tells.
+    """
+    while raised is not None:
+        if isinstance(raised, aiohttp.ClientConnectorError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+            return True
+        raised = raised.__cause__
+    return False
 
 
 def of_error_event(error_type: str) -> Fault:

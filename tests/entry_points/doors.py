@@ -123,7 +123,7 @@ class Mcp(JsonDoor):
             "jsonrpc": "2.0",
             "id": 1,
             "method": "tools/call",
-            "params": {"name": "complete", "arguments": {"prompt": wish.prompt, "max_tokens": wish.max_tokens}},
+            "params": {"name": "complete", "arguments": {"prompt": wish.prompt}},
         }
 
     async def pieces(self, session: aiohttp.ClientSession, secret: str, wish: Wish) -> AsyncIterator[Any]:
