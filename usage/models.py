@@ -112,7 +112,7 @@ class UsageEvent(models.Model):
 class PriceBook(models.Model):
     """One loading of prices. Its id is the price version that events carry; it never changes once loaded."""
 
-    digest = models.CharField(max_length=64, unique=True)
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the file it was loaded from.")
     source = models.CharField(max_length=500)
     as_of = models.DateField()
     loaded_at = models.DateTimeField(db_default=Now())
@@ -211,3 +211,23 @@ class DailyUsage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} tenant {self.tenant_id} {self.skill} {self.model}"
+
+
+class DayRevision(models.Model):
+    """How often the closed events of a tenant's day changed, and which of these states its rollup shows."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    day = models.DateField()
+    revision = models.BigIntegerField()
+    rolled_revision = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "day"], name="day_revision_is_one_per_day"),
+            models.CheckConstraint(
+                condition=Q(rolled_revision__lte=F("revision")), name="day_revision_is_rolled_after_it_was_made"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} tenant {self.tenant_id}: {self.rolled_revision} of {self.revision}"

@@ -33,6 +33,21 @@ app.conf.update(
             "schedule": crontab(minute=37),
             "options": {"expires": 3600},
         },
+        "tell of budgets near their end": {
+            "task": "usage.raise_budget_alerts",
+            "schedule": 30.0,
+            "options": {"expires": 30},
+        },
+        "bring daily totals up to date": {
+            "task": "usage.refresh_rollups",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
+        "verify the ledger": {
+            "task": "usage.verify_ledger",
+            "schedule": crontab(hour=3, minute=17),
+            "options": {"expires": 3600},
+        },
         "say the worker is alive": {"task": "usage.worker_pulse", "schedule": 5.0, "options": {"expires": 5}},
     },
 )

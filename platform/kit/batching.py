@@ -5,11 +5,11 @@ way is flushed at once, so an idle lane adds no wait. The queue is bounded and h
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 from kit import clock
 from kit.errors import Unavailable
@@ -26,15 +26,17 @@ BATCH_WAIT = Histogram(
     ["lane"],
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2.5),
 )
+BATCH_REFUSED = Counter(
+    "skillgate_batch_refused_total", "Items refused because the lane was full or late.", ["lane", "why"]
+)
 
 
 class _Waiting(Generic[Item, Result]):
-    __slots__ = ("deadline", "future", "item", "since")
+    __slots__ = ("future", "item", "since")
 
-    def __init__(self, item: Item, *, since: float, deadline: float) -> None:
+    def __init__(self, item: Item, *, since: float) -> None:
         self.item = item
         self.since = since
-        self.deadline = deadline
         self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
 
@@ -43,7 +45,8 @@ class Lane(Generic[Item, Result]):
 
     `flush` answers each item, in order, with a result or an exception; what it raises itself
     goes to every item of the batch. `abandoned` is told of an item that was flushed with a
-    result nobody waited for any more.
+    result nobody waited for any more. A flush that takes longer than `patience` seconds does not
+    hold up the lane: it goes on beside the next one, as long as at most `most_stuck` do so.
     """
 
     def __init__(
@@ -54,64 +57,93 @@ class Lane(Generic[Item, Result]):
         abandoned: Callable[[Item, Result], None],
         most_items: int,
         most_waiting: int,
+        patience: float = 3.0,
+        most_stuck: int = 1,
     ) -> None:
+        self._name = name
         self._flush = flush
         self._abandoned = abandoned
         self._most_items = most_items
         self._most_waiting = most_waiting
-        self._queue: deque[_Waiting[Item, Result]] = deque()
+        self._patience = patience
+        self._most_stuck = most_stuck
+        self._queue: OrderedDict[_Waiting[Item, Result], None] = OrderedDict()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._worker: asyncio.Task[None] | None = None
         self._size = BATCH_SIZE.labels(name)
         self._wait = BATCH_WAIT.labels(name)
 
+    @property
+    def waiting(self) -> int:
+        """How many items are waiting to be flushed."""
+        return len(self._queue)
+
     async def submit(self, item: Item, *, within: float) -> Result:
         """This function will return the item's result, or raise `Unavailable` after `within` seconds or when the queue is full."""
         if len(self._queue) >= self._most_waiting:
+            BATCH_REFUSED.labels(self._name, "full").inc()
             raise Unavailable("Too many calls are waiting to be admitted. Try again shortly.", retry_after=1)
-        now = clock.monotonic()
-        waiting: _Waiting[Item, Result] = _Waiting(item, since=now, deadline=now + within)
-        self._queue.append(waiting)
-        if self._worker is None or self._worker.done():
+        waiting: _Waiting[Item, Result] = _Waiting(item, since=clock.monotonic())
+        self._queue[waiting] = None
+        if self._worker is None:
             self._worker = asyncio.create_task(self._work())
+        deadline = asyncio.get_running_loop().call_later(within, self._expire, waiting)
         try:
-            await asyncio.wait({waiting.future}, timeout=within)
+            return await waiting.future
         except asyncio.CancelledError:
             self._disown(waiting)
             raise
-        if waiting.future.done():
-            return waiting.future.result()
-        waiting.future.cancel()
-        raise Unavailable("The ledger did not answer in time; nothing was spent. Try again.", retry_after=2)
+        finally:
+            deadline.cancel()
+
+    def _expire(self, waiting: _Waiting[Item, Result]) -> None:
+        self._queue.pop(waiting, None)
+        if not waiting.future.done():
+            BATCH_REFUSED.labels(self._name, "late").inc()
+            waiting.future.set_exception(
+                Unavailable("The ledger did not answer in time; nothing was spent. Try again.", retry_after=2)
+            )
 
     def _disown(self, waiting: _Waiting[Item, Result]) -> None:
-        if not waiting.future.cancel() and not waiting.future.exception():
+        self._queue.pop(waiting, None)
+        # Cancelled between the answer and its reading: the answer is there and nobody will have it.
+        if not waiting.future.cancelled() and waiting.future.exception() is None:
             self._abandoned(waiting.item, waiting.future.result())
 
     async def _work(self) -> None:
-        while self._queue:
-            batch = self._take()
-            if batch:
-                await self._deliver(batch)
+        try:
+            while self._queue:
+                await self._send(self._take())
+        finally:
+            self._worker = None
 
     def _take(self) -> list[_Waiting[Item, Result]]:
         now = clock.monotonic()
         batch: list[_Waiting[Item, Result]] = []
         while self._queue and len(batch) < self._most_items:
-            waiting = self._queue.popleft()
-            if not waiting.future.done() and waiting.deadline > now:
-                self._wait.observe(now - waiting.since)
-                batch.append(waiting)
+            waiting, _ = self._queue.popitem(last=False)
+            self._wait.observe(now - waiting.since)
+            batch.append(waiting)
         return batch
+
+    async def _send(self, batch: list[_Waiting[Item, Result]]) -> None:
+        flushing = asyncio.create_task(self._deliver(batch))
+        self._under_way.add(flushing)
+        flushing.add_done_callback(self._under_way.discard)
+        await asyncio.wait({flushing}, timeout=self._patience)
+        while len(self._under_way) > self._most_stuck:
+            await asyncio.wait(set(self._under_way), return_when=asyncio.FIRST_COMPLETED)
 
     async def _deliver(self, batch: list[_Waiting[Item, Result]]) -> None:
         self._size.observe(len(batch))
-        answers: list[Result | Exception]
+        answers: list[Result | Exception] = [Unavailable("The process is stopping. Try again.")] * len(batch)
         try:
             answers = await self._flush([waiting.item for waiting in batch])
         except Exception as fault:  # noqa: BLE001 - whatever went wrong belongs to the callers that wait for it
             answers = [fault] * len(batch)
-        for waiting, answer in zip(batch, answers, strict=True):
-            self._answer(waiting, answer)
+        finally:
+            for waiting, answer in zip(batch, answers, strict=True):
+                self._answer(waiting, answer)
 
     def _answer(self, waiting: _Waiting[Item, Result], answer: Result | Exception) -> None:
         if waiting.future.done():

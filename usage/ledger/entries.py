@@ -1,6 +1,6 @@
 """What goes into the ledger and what comes back."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -70,29 +70,50 @@ class Closing:
     duration_ms: int | None = None
 
 
-def admission_row(caller: Caller, admission: Admission) -> dict[str, Any]:
-    """This function will render an admission as `usage_reserve` reads it."""
-    row = asdict(admission)
-    row |= {
-        "id": str(row.pop("event_id")),
-        "run_id": str(admission.run_id),
+def admission_row(caller: Caller, admission: Admission, *, ordinal: int) -> dict[str, Any]:
+    """This function will render an admission as SQL's `usage_call`."""
+    return {
+        "ordinal": ordinal,
+        "id": str(admission.event_id),
         "tenant_id": caller.tenant_id,
         "key_id": caller.key_id,
         "family_id": caller.family_id,
+        "run_id": str(admission.run_id),
+        "attempt": admission.attempt,
+        "purpose": admission.purpose,
+        "request_id": admission.request_id,
+        "entry_point": admission.entry_point,
+        "skill": admission.skill,
+        "skill_version": admission.skill_version,
+        "model": admission.model,
         "tokens": admission.tokens,
+        "output_tokens": admission.output_tokens,
+        "micros": admission.micros,
+        "price_version": admission.price_version,
         "lease_seconds": LEASE_SECONDS,
     }
-    return row
 
 
-def closing_row(reservation: Reservation, closing: Closing) -> dict[str, Any]:
-    """This function will render a closing as `usage_settle` reads it."""
-    row = asdict(closing)
-    row |= {f"{name}_tokens": count for name, count in row.pop("tokens").items()}
-    row |= {
+def closing_row(reservation: Reservation, closing: Closing, *, ordinal: int) -> dict[str, Any]:
+    """This function will render a closing as SQL's `usage_closing`."""
+    tokens = closing.tokens
+    return {
+        "ordinal": ordinal,
         "id": str(reservation.event_id),
         "month": reservation.month.isoformat(),
         "tenant_id": reservation.caller.tenant_id,
+        "state": closing.state,
+        "input_tokens": tokens.input,
+        "output_tokens": tokens.output,
+        "cache_write_5m_tokens": tokens.cache_write_5m,
+        "cache_write_1h_tokens": tokens.cache_write_1h,
+        "cache_read_tokens": tokens.cache_read,
+        "cost_micros": closing.cost_micros,
+        "stop_reason": closing.stop_reason,
+        "error_type": closing.error_type,
+        "upstream_request_id": closing.upstream_request_id,
+        "service_tier": closing.service_tier,
+        "first_output_ms": closing.first_output_ms,
+        "duration_ms": closing.duration_ms,
         "lapsed_only": False,
     }
-    return row

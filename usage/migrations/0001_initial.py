@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             name='PriceBook',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('digest', models.CharField(max_length=64, unique=True)),
+                ('digest', models.CharField(help_text='SHA-256 of the file it was loaded from.', max_length=64)),
                 ('source', models.CharField(max_length=500)),
                 ('as_of', models.DateField()),
                 ('loaded_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
@@ -83,6 +83,16 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='DayRevision',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('day', models.DateField()),
+                ('revision', models.BigIntegerField()),
+                ('rolled_revision', models.BigIntegerField()),
+                ('tenant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.tenant')),
+            ],
+        ),
+        migrations.CreateModel(
             name='Price',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -118,6 +128,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='dailyusage',
             constraint=models.UniqueConstraint(fields=('tenant', 'day', 'key', 'skill', 'model'), name='daily_usage_is_one_per_day_and_cause'),
+        ),
+        migrations.AddConstraint(
+            model_name='dayrevision',
+            constraint=models.UniqueConstraint(fields=('tenant', 'day'), name='day_revision_is_one_per_day'),
+        ),
+        migrations.AddConstraint(
+            model_name='dayrevision',
+            constraint=models.CheckConstraint(condition=models.Q(('rolled_revision__lte', models.F('revision'))), name='day_revision_is_rolled_after_it_was_made'),
         ),
         migrations.AddConstraint(
             model_name='price',

@@ -8,23 +8,37 @@ from django.db import migrations, models
 SQL = Path(__file__).resolve().parents[1] / "sql"
 
 UNDO_EVENTS = """
+DROP INDEX tenants_budget_by_owner;
+DROP INDEX usage_budgetaccount_by_owner;
 ALTER TABLE usage_budgetaccount DROP CONSTRAINT budget_account_key_is_of_its_tenant;
 DROP FUNCTION usage_make_partitions(date, integer);
 DROP TABLE usage_event;
 DROP FUNCTION usage_event_is_final();
 """
 UNDO_LEDGER = """
-DROP FUNCTION usage_sweep(integer);
 DROP FUNCTION usage_heartbeat(jsonb, double precision);
 DROP FUNCTION usage_apply(jsonb, jsonb);
-DROP FUNCTION usage_settle(jsonb);
-DROP FUNCTION usage_reserve(jsonb);
-DROP FUNCTION usage_is_budgeted(bigint, bigint);
-DROP FUNCTION usage_admit(bigint, jsonb, timestamptz, date, date);
-DROP FUNCTION usage_accounts(bigint, date, date, timestamptz);
-DROP FUNCTION usage_open_accounts(bigint, date, date);
+DROP FUNCTION usage_close(usage_closing[]);
+DROP FUNCTION usage_reserve(bigint, usage_call[]);
+DROP FUNCTION usage_admit(bigint, usage_call[], timestamptz, date, date);
+DROP FUNCTION usage_fits(bigint, bigint, bigint, bigint);
+DROP FUNCTION usage_accounts(bigint, bigint[], date, date, timestamptz);
+DROP FUNCTION usage_open_accounts(bigint, bigint[], date, date);
+DROP TYPE usage_answer;
+DROP TYPE usage_closing;
+DROP TYPE usage_call;
+DROP TRIGGER tenant_has_a_tally ON tenants_tenant;
+DROP FUNCTION usage_give_tally();
 DROP FUNCTION usage_lock_tenants(bigint[]);
 DROP FUNCTION usage_clock();
+"""
+UNDO_UPKEEP = """
+DROP FUNCTION usage_repair_account(bigint);
+DROP FUNCTION usage_account_by_events(bigint);
+DROP FUNCTION usage_roll_day(bigint, date);
+DROP FUNCTION usage_day_totals(bigint, date);
+DROP FUNCTION usage_release_unanswered(uuid[]);
+DROP FUNCTION usage_sweep(integer);
 """
 
 
@@ -109,4 +123,5 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL((SQL / "events.sql").read_text(), UNDO_EVENTS),
         migrations.RunSQL((SQL / "ledger.sql").read_text(), UNDO_LEDGER),
+        migrations.RunSQL((SQL / "upkeep.sql").read_text(), UNDO_UPKEEP),
     ]

@@ -57,6 +57,7 @@ CREATE TABLE usage_event (
 CREATE UNIQUE INDEX usage_event_number_is_given_once ON usage_event (month, tenant_id, number);
 CREATE INDEX usage_event_by_day ON usage_event (tenant_id, day);
 CREATE INDEX usage_event_by_key ON usage_event (family_id, number);
+CREATE INDEX usage_event_swept ON usage_event (closed_at) WHERE error_type = 'lease_lapsed';
 CREATE INDEX usage_event_open_by_lease ON usage_event (lease_until) WHERE state = 'open';
 
 -- What lands here had no partition: an alarm, never a loss.
@@ -97,3 +98,7 @@ ALTER TABLE usage_budgetaccount SET (fillfactor = 50, autovacuum_vacuum_scale_fa
 ALTER TABLE usage_tenanttally SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 ALTER TABLE usage_budgetaccount ADD CONSTRAINT budget_account_key_is_of_its_tenant
     FOREIGN KEY (tenant_id, key_id) REFERENCES tenants_apikey (tenant_id, id);
+-- An owner of a budget is a family of keys, or 0 for the tenant itself: NULL cannot be looked up with `= ANY`.
+CREATE INDEX usage_budgetaccount_by_owner ON usage_budgetaccount (tenant_id, period, coalesce(key_id, 0));
+CREATE INDEX tenants_budget_by_owner ON tenants_budget (tenant_id, coalesce(key_id, 0));
+ALTER TABLE usage_dayrevision SET (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);

@@ -1,0 +1,145 @@
+"""The load of `bench.ledger`: callers that reserve and settle in a closed loop, in a database made for it."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from django.db import connection
+
+from kit import clock, ids, pg
+from kit.errors import Unavailable
+from tenants import keys as api_keys
+from tenants import tenants
+from tenants.keys import Caller
+from usage import ledger, pricing
+from usage.ledger import lanes
+from usage.pricing import Tokens
+
+BATCHED = 128
+
+
+def measure(*, callers: list[int], seconds: float) -> list[dict[str, Any]]:
+    """This function will run every combination and return the figures of each."""
+    with _own_database():
+        casts = _casts()
+        connection.close()
+        return [
+            _run(keys, cast, number=number, lane=lane, seconds=seconds)
+            for keys, cast in casts.items()
+            for number in callers
+            for lane in ("single", "batched")
+        ]
+
+
+@contextmanager
+def _own_database() -> Iterator[None]:
+    before = connection.settings_dict["NAME"]
+    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+    try:
+        yield
+    finally:
+        connection.creation.destroy_test_db(before, verbosity=0)
+
+
+def _casts() -> dict[str, list[Caller]]:
+    now = clock.now()
+    pricing.load(pricing.SHIPPED, now=now)
+
+    def tenant_with(slug: str, count: int) -> list[Caller]:
+        tenant = tenants.create(slug, name=slug, monthly_token_budget=10**12)
+        issued = [api_keys.issue(tenant, name=f"key {n}", now=now, monthly_token_budget=10**12) for n in range(count)]
+        return [_caller(one.key.pk, tenant.pk, slug) for one in issued]
+
+    return {
+        "one key": tenant_with("hot", 1),
+        "100 keys, one tenant": tenant_with("wide", 100),
+        "100 keys, 100 tenants": [caller for n in range(100) for caller in tenant_with(f"many-{n}", 1)],
+    }
+
+
+def _caller(key_id: int, tenant_id: int, slug: str) -> Caller:
+    return Caller(
+        key_id=key_id,
+        family_id=key_id,
+        public_id=f"key_{key_id}",
+        name="bench",
+        display="",
+        tenant_id=tenant_id,
+        tenant_slug=slug,
+        tenant_timezone="UTC",
+        environment="live",
+        allowed_skills=frozenset(),
+        allowed_verbs=frozenset(),
+        allowed_models=frozenset(),
+        requests_per_minute=1,
+        tokens_per_minute=1,
+        concurrent_calls=1,
+        expires_at=None,
+    )
+
+
+def _run(keys: str, callers: list[Caller], *, number: int, lane: str, seconds: float) -> dict[str, Any]:
+    lanes.MOST_ITEMS = 1 if lane == "single" else BATCHED
+    reserved, settled, elapsed = asyncio.run(_load(callers, number=number, seconds=seconds))
+    return {
+        "keys": keys,
+        "callers": number,
+        "lane": lane,
+        "calls_per_second": round(len(settled) / elapsed, 1),
+        "reserve_p50": _percentile(reserved, 50),
+        "reserve_p99": _percentile(reserved, 99),
+        "settle_p50": _percentile(settled, 50),
+        "settle_p99": _percentile(settled, 99),
+    }
+
+
+async def _load(callers: list[Caller], *, number: int, seconds: float) -> tuple[list[float], list[float], float]:
+    reserved: list[float] = []
+    settled: list[float] = []
+    await asyncio.gather(*(_once(callers[n % len(callers)], [], []) for n in range(min(number, 20))))  # warm
+    start = time.perf_counter()
+    await asyncio.gather(*(_caller_loop(callers, n, start + seconds, reserved, settled) for n in range(number)))
+    elapsed = time.perf_counter() - start
+    await pg.close()
+    return reserved, settled, elapsed
+
+
+async def _caller_loop(
+    callers: list[Caller], first: int, end: float, reserved: list[float], settled: list[float]
+) -> None:
+    turn = first
+    while time.perf_counter() < end:
+        with suppress(Unavailable):  # one call at a time cannot serve 200 callers in time; those count as not done
+            await _once(callers[turn % len(callers)], reserved, settled)
+        turn += 7  # prime to 100: over time every caller meets every key
+
+
+async def _once(caller: Caller, reserved: list[float], settled: list[float]) -> None:
+    admission = ledger.Admission(
+        event_id=ids.uuid7(),
+        run_id=ids.uuid7(),
+        attempt=1,
+        purpose="answer",
+        request_id="req_bench",
+        entry_point="bench",
+        skill="complete",
+        skill_version=1,
+        model="claude-haiku-4-5",
+        input_tokens=1000,
+        output_tokens=1000,
+        micros=6000,
+        price_version=1,
+    )
+    started = time.perf_counter()
+    reservation = await ledger.reserve(caller, admission)
+    between = time.perf_counter()
+    await ledger.settle(reservation, ledger.Closing("settled", Tokens(input=900, output=500), cost_micros=3400))
+    reserved.append(between - started)
+    settled.append(time.perf_counter() - between)
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    ordered = sorted(values)
+    return round(1000 * ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 2)

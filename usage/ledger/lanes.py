@@ -1,0 +1,141 @@
+"""How reservations and settlements reach Postgres: those of a moment as one statement, in a few lanes per event loop."""
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+from psycopg_pool import PoolClosed, PoolTimeout
+
+from kit import pg
+from kit.batching import Lane
+from kit.errors import Unavailable
+from tenants.keys import Caller
+from usage.ledger import unanswered
+from usage.ledger.entries import Admission, Closing, Reservation, admission_row, closing_row
+
+log = logging.getLogger(__name__)
+
+MOST_ITEMS = 128
+ANSWER_SECONDS = 2.6
+_LANES = 4  # a tenant stays in one lane, so batches of one process never wait for each other's tenant lock
+_MOST_WAITING = 4_000
+_REFUSED = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.InternalError,
+    psycopg.NotSupportedError,
+    psycopg.ProgrammingError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """One call that asks to be admitted."""
+
+    caller: Caller
+    admission: Admission
+
+    @property
+    def tenant_id(self) -> int:
+        """Whose ledger it is about."""
+        return self.caller.tenant_id
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """One event that is to be closed."""
+
+    reservation: Reservation
+    closing: Closing
+
+    @property
+    def tenant_id(self) -> int:
+        """Whose ledger it is about."""
+        return self.reservation.caller.tenant_id
+
+
+Entry = Reserve | Settle
+Answer = dict[str, Any]
+_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Lane[Entry, Answer]]] = WeakKeyDictionary()
+
+
+async def submit(entry: Entry) -> Answer:
+    """This function will return the ledger's answer to an entry, once it is committed; `Unavailable` when it takes too long."""
+    loop = asyncio.get_running_loop()
+    lanes = _lanes.get(loop)
+    if lanes is None:
+        lanes = _lanes[loop] = [
+            Lane("ledger", _flush, abandoned=_abandoned, most_items=MOST_ITEMS, most_waiting=_MOST_WAITING)
+            for _ in range(_LANES)
+        ]
+    return await lanes[entry.tenant_id % _LANES].submit(entry, within=ANSWER_SECONDS)
+
+
+def _abandoned(entry: Entry, answer: Answer) -> None:
+    if isinstance(entry, Reserve) and answer["outcome"] == "open":
+        unanswered.release([entry.admission.event_id])
+
+
+async def _flush(entries: list[Entry]) -> list[Answer | Exception]:
+    try:
+        return list(await _apply(entries))
+    except _REFUSED as fault:
+        if len(entries) == 1:
+            log.exception("the ledger refused an entry of tenant %s", entries[0].tenant_id)
+            return [fault]
+        middle = len(entries) // 2
+        return [*await _flush(entries[:middle]), *await _flush(entries[middle:])]
+    except Unavailable as lost:
+        if isinstance(lost.__cause__, psycopg.errors.LockNotAvailable) and _tenants(entries) > 1:
+            return await _flush_each_tenant(entries)
+        if _may_be_committed(lost.__cause__):
+            unanswered.release(
+                [entry.admission.event_id for entry in entries if isinstance(entry, Reserve)], may_yet_commit=True
+            )
+        raise
+
+
+async def _apply(entries: list[Entry]) -> list[Answer]:
+    settles, reserves = [], []
+    for ordinal, entry in enumerate(entries):
+        if isinstance(entry, Settle):
+            settles.append(closing_row(entry.reservation, entry.closing, ordinal=ordinal))
+        else:
+            reserves.append(admission_row(entry.caller, entry.admission, ordinal=ordinal))
+    rows = await pg.fetch_all(
+        "SELECT * FROM usage_apply(%s::jsonb, %s::jsonb)", (json.dumps(settles), json.dumps(reserves))
+    )
+    return sorted(rows, key=lambda row: int(row["ordinal"]))
+
+
+def _tenants(entries: list[Entry]) -> int:
+    return len({entry.tenant_id for entry in entries})
+
+
+async def _flush_each_tenant(entries: list[Entry]) -> list[Answer | Exception]:
+    """Somebody keeps the lock of one tenant for long: the others need not wait for it."""
+    places: dict[int, list[int]] = {}
+    for place, entry in enumerate(entries):
+        places.setdefault(entry.tenant_id, []).append(place)
+    answers: list[Answer | Exception] = [Unavailable("The ledger is busy. Try again.")] * len(entries)
+    flushed = await asyncio.gather(
+        *(_flush([entries[place] for place in group]) for group in places.values()), return_exceptions=True
+    )
+    for group, outcome in zip(places.values(), flushed, strict=True):
+        found = [outcome] * len(group) if isinstance(outcome, BaseException) else outcome
+        for place, answer in zip(group, found, strict=True):
+            if not isinstance(answer, BaseException) or isinstance(answer, Exception):
+                answers[place] = answer
+    return answers
+
+
+def _may_be_committed(lost: BaseException | None) -> bool:
+    """Whether the connection went while the outcome was on its way; an error that the server stated was rolled back."""
+    if isinstance(lost, PoolTimeout | PoolClosed):
+        return False
+    state = lost.sqlstate if isinstance(lost, psycopg.Error) else None
+    return state is None or state.startswith(("08", "57P"))

@@ -1,0 +1,53 @@
+"""`manage.py verify_ledger`: is the ledger true? Exit code 0 if it is, 1 if anything was found."""
+
+import json
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from kit import clock
+from kit.errors import InvalidRequest
+from usage import verification
+from usage.verification import Report
+
+
+class Command(BaseCommand):
+    """Check every invariant of the ledger in its rows."""
+
+    help = "Check the ledger's invariants row by row; exits with 1 if anything is not as it must be."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """This function will declare the arguments."""
+        parser.add_argument("--journal", help="URL of the emulator, or its journal file, that answered all calls")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        parser.add_argument(
+            "--repair", action="store_true", help="put right counters, rollups and partitions; never events"
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """This function will run the command."""
+        try:
+            lines = verification.read_journal(options["journal"]) if options["journal"] else None
+        except InvalidRequest as fault:
+            raise CommandError(fault.message) from fault
+        report, repaired = verification.verify(journal=lines), []
+        if options["repair"] and not report.is_true:
+            repaired = verification.repair(report, now=clock.now())
+            report = verification.verify(journal=lines)
+        if options["json"]:
+            self.stdout.write(json.dumps({**report.as_json(), "repaired": repaired}))
+        else:
+            self._print(report, repaired)
+        if not report.is_true:
+            sys.exit(1)
+
+    def _print(self, report: Report, repaired: list[str]) -> None:
+        for line in repaired:
+            self.stdout.write(f"repaired  {line}")
+        self.stdout.write(f"{'check':14}{'rows':>10}{'findings':>10}")
+        for row in report.as_json()["checks"]:
+            self.stdout.write(f"{row['check']:14}{row['rows']:>10}{row['findings']:>10}")
+        for found in report.findings:
+            self.stdout.write(f"{found.check}: {found.subject}: {found.fault}")
+        self.stdout.write("The ledger is true." if report.is_true else f"{len(report.findings)} findings.")

@@ -1,0 +1,10 @@
+"""What tokens cost: dated prices by model, token class and prompt length, in integer micro-dollars.
+
+A loaded price book never changes; its id is the price version an event carries. A model
+without a price is refused, never booked as nothing.
+"""
+
+from usage.pricing.book import MICROS, Band, Book, Tokens, current, forget, version
+from usage.pricing.loading import SHIPPED, load
+
+__all__ = ["MICROS", "SHIPPED", "Band", "Book", "Tokens", "current", "forget", "load", "version"]

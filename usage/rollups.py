@@ -1,0 +1,63 @@
+"""Daily totals for reports, kept from the events and always rebuildable from them.
+
+Every settlement raises the revision of its day in its own transaction; a refresh sums the days
+whose revision was not rolled yet. So no event is missed, however late its commit.
+"""
+
+from datetime import date
+from typing import Any
+
+from django.db import connection
+
+from tenants.models import Tenant
+from usage.rows import fetch
+
+_STALE = """
+SELECT tenant_id, day FROM usage_dayrevision WHERE revision > rolled_revision ORDER BY tenant_id, day LIMIT %s
+"""
+# Days that change at this moment are left out: the next refresh sees to them.
+_DIFFERENT = """
+WITH days AS (
+    SELECT tenant_id, day FROM usage_dayrevision WHERE revision = rolled_revision
+    UNION
+    SELECT e.tenant_id, e.day FROM usage_event e WHERE e.state <> 'open'
+        AND NOT EXISTS (SELECT 1 FROM usage_dayrevision r WHERE r.tenant_id = e.tenant_id AND r.day = e.day)
+    UNION
+    SELECT d.tenant_id, d.day FROM usage_dailyusage d
+        WHERE NOT EXISTS (SELECT 1 FROM usage_dayrevision r WHERE r.tenant_id = d.tenant_id AND r.day = d.day)
+), events AS (
+    SELECT t.* FROM days CROSS JOIN LATERAL usage_day_totals(days.tenant_id, days.day) t
+), rollups AS (
+    SELECT d.tenant_id, d.day, d.key_id, d.skill, d.model, d.calls, d.errors, d.estimated_calls, d.input_tokens, d.output_tokens,
+           d.cache_write_5m_tokens, d.cache_write_1h_tokens, d.cache_read_tokens, d.charged_tokens, d.cost_micros, d.estimated_micros
+    FROM usage_dailyusage d JOIN days ON days.tenant_id = d.tenant_id AND days.day = d.day
+)
+SELECT 'rollup' AS side, * FROM (SELECT * FROM rollups EXCEPT ALL SELECT * FROM events) wrong
+UNION ALL
+SELECT 'events' AS side, * FROM (SELECT * FROM events EXCEPT ALL SELECT * FROM rollups) missing
+ORDER BY tenant_id, day, key_id, skill, model, side
+"""
+
+
+def refresh(*, most: int = 1000) -> int:
+    """This function will bring the rollups of changed days up to date and return how many days there were."""
+    with connection.cursor() as cursor:
+        cursor.execute(_STALE, [most])
+        days = cursor.fetchall()
+        for tenant_id, day in days:
+            cursor.execute("SELECT usage_roll_day(%s, %s)", [tenant_id, day])
+    return len(days)
+
+
+def rebuild(tenant: Tenant, day: date) -> None:
+    """This function will make a day's rollup anew from its events."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT usage_roll_day(%s, %s)", [tenant.pk, day])
+
+
+def check() -> list[dict[str, Any]]:
+    """This function will return every row by which rollups and events differ, days still to be refreshed left out.
+
+    `side` says whether the row stands in the rollup or follows from the events.
+    """
+    return fetch(_DIFFERENT)

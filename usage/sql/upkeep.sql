@@ -1,0 +1,122 @@
+-- What keeps the ledger true when a process does not: the sweep, late releases, rollups and repair.
+
+-- Closes lapsed events as estimated at their whole reservation; returns how many. Any number of sweepers may run:
+-- they take the tenants in the order of all others, and what one has closed the next does not find.
+CREATE FUNCTION usage_sweep(p_most integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    v_tenant bigint;
+    v_items usage_closing[];
+    v_closed integer := 0;
+    v_lapsed integer;
+BEGIN
+    FOR v_tenant IN
+        SELECT DISTINCT e.tenant_id FROM usage_event e WHERE e.state = 'open' AND e.lease_until < usage_clock() ORDER BY e.tenant_id
+    LOOP
+        PERFORM usage_lock_tenants(ARRAY[v_tenant]);
+        v_items := ARRAY(
+            SELECT (
+                row_number() OVER (), e.id, e.month, e.tenant_id, 'estimated', e.reserved_tokens - e.reserved_output_tokens,
+                e.reserved_output_tokens, 0, 0, 0, e.reserved_micros, '', 'lease_lapsed', '', '', NULL, NULL, true
+            )::usage_closing
+            FROM usage_event e WHERE e.state = 'open' AND e.lease_until < usage_clock() AND e.tenant_id = v_tenant
+            ORDER BY e.lease_until LIMIT p_most - v_closed
+        );
+        CONTINUE WHEN v_items = '{}';
+        SELECT count(*) INTO v_lapsed FROM usage_close(v_items) a WHERE a.outcome = 'closed';
+        v_closed := v_closed + v_lapsed;
+        EXIT WHEN v_closed >= p_most;
+    END LOOP;
+    RETURN v_closed;
+END $$;
+
+-- Releases events whose reservation was committed though its caller was told otherwise; returns their ids.
+-- Nothing of theirs went upstream, so one that was swept meanwhile is released as well.
+CREATE FUNCTION usage_release_unanswered(p_ids uuid[]) RETURNS SETOF uuid LANGUAGE plpgsql AS $$
+DECLARE
+    v_items usage_closing[];
+    -- Only recent months, in whatever time zone: without a month an event can only be found by reading them all.
+    v_months date[] := ARRAY(
+        SELECT DISTINCT date_trunc('month', usage_clock() AT TIME ZONE 'UTC' + make_interval(days => d))::date
+        FROM unnest(ARRAY[-31, -1, 0, 1]) d
+    );
+BEGIN
+    PERFORM usage_lock_tenants(ARRAY(
+        SELECT DISTINCT e.tenant_id FROM usage_event e WHERE e.month = ANY (v_months) AND e.id = ANY (p_ids)
+    ));
+    v_items := ARRAY(
+        SELECT (
+            row_number() OVER (), e.id, e.month, e.tenant_id, 'released', 0, 0, 0, 0, 0, 0, '', 'abandoned', '', '', NULL, NULL, false
+        )::usage_closing
+        FROM usage_event e WHERE e.month = ANY (v_months) AND e.id = ANY (p_ids) AND e.state IN ('open', 'estimated')
+    );
+    RETURN QUERY SELECT i.id FROM usage_close(v_items) a JOIN unnest(v_items) i ON i.ordinal = a.ordinal WHERE a.outcome = 'closed';
+END $$;
+
+-- The totals of a day as its closed events have them.
+CREATE FUNCTION usage_day_totals(p_tenant bigint, p_day date)
+RETURNS TABLE (
+    tenant_id bigint, day date, key_id bigint, skill varchar, model varchar, calls bigint, errors bigint, estimated_calls bigint,
+    input_tokens bigint, output_tokens bigint, cache_write_5m_tokens bigint, cache_write_1h_tokens bigint,
+    cache_read_tokens bigint, charged_tokens bigint, cost_micros bigint, estimated_micros bigint
+) LANGUAGE sql STABLE AS $$
+    SELECT e.tenant_id, e.day, e.key_id, e.skill, e.model, count(*), count(*) FILTER (WHERE e.error_type <> ''),
+           count(*) FILTER (WHERE e.state = 'estimated'), sum(e.input_tokens)::bigint, sum(e.output_tokens)::bigint,
+           sum(e.cache_write_5m_tokens)::bigint, sum(e.cache_write_1h_tokens)::bigint, sum(e.cache_read_tokens)::bigint,
+           sum(e.charged_tokens)::bigint, sum(e.cost_micros)::bigint,
+           coalesce(sum(e.cost_micros) FILTER (WHERE e.state = 'estimated'), 0)::bigint
+    FROM usage_event e
+    WHERE e.tenant_id = p_tenant AND e.day = p_day AND e.month = date_trunc('month', p_day)::date AND e.state <> 'open'
+    GROUP BY e.tenant_id, e.day, e.key_id, e.skill, e.model
+$$;
+
+-- Makes a day's rollup what its events say. One statement has one snapshot: the revision that is noted as rolled
+-- is that of exactly the events that were summed. Two that run at once wait for each other at the revision's row.
+CREATE FUNCTION usage_roll_day(p_tenant bigint, p_day date) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO usage_dayrevision (tenant_id, day, revision, rolled_revision) VALUES (p_tenant, p_day, 0, 0) ON CONFLICT DO NOTHING;
+    PERFORM pg_advisory_xact_lock(hashtext('usage_roll_day'), hashtext(p_tenant || ' ' || p_day));
+    WITH totals AS MATERIALIZED (
+        SELECT * FROM usage_day_totals(p_tenant, p_day)
+    ), gone AS (
+        DELETE FROM usage_dailyusage d WHERE d.tenant_id = p_tenant AND d.day = p_day AND NOT EXISTS (
+            SELECT 1 FROM totals t WHERE t.key_id = d.key_id AND t.skill = d.skill AND t.model = d.model
+        )
+    ), kept AS (
+        INSERT INTO usage_dailyusage AS d (
+            tenant_id, day, key_id, skill, model, calls, errors, estimated_calls, input_tokens, output_tokens,
+            cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, charged_tokens, cost_micros, estimated_micros
+        )
+        SELECT * FROM totals
+        ON CONFLICT (tenant_id, day, key_id, skill, model) DO UPDATE SET
+            calls = excluded.calls, errors = excluded.errors, estimated_calls = excluded.estimated_calls,
+            input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
+            cache_write_5m_tokens = excluded.cache_write_5m_tokens, cache_write_1h_tokens = excluded.cache_write_1h_tokens,
+            cache_read_tokens = excluded.cache_read_tokens, charged_tokens = excluded.charged_tokens,
+            cost_micros = excluded.cost_micros, estimated_micros = excluded.estimated_micros
+    ), seen AS MATERIALIZED (
+        SELECT r.revision FROM usage_dayrevision r WHERE r.tenant_id = p_tenant AND r.day = p_day
+    )
+    -- Not `rolled_revision = revision`: that would read the row as it is after waiting for a settlement.
+    UPDATE usage_dayrevision r SET rolled_revision = seen.revision FROM seen WHERE r.tenant_id = p_tenant AND r.day = p_day;
+END $$;
+
+-- What an account should hold by the events in its scope.
+CREATE FUNCTION usage_account_by_events(p_account bigint)
+RETURNS TABLE (reserved_tokens bigint, settled_tokens bigint, reserved_micros bigint, settled_micros bigint) LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(e.reserved_tokens) FILTER (WHERE e.state = 'open'), 0)::bigint, coalesce(sum(e.charged_tokens), 0)::bigint,
+           coalesce(sum(e.reserved_micros) FILTER (WHERE e.state = 'open'), 0)::bigint, coalesce(sum(e.cost_micros), 0)::bigint
+    FROM usage_budgetaccount a JOIN usage_event e
+        ON e.tenant_id = a.tenant_id AND e.month = date_trunc('month', a.period)::date AND (a."window" = 'month' OR e.day = a.period)
+        AND (a.key_id IS NULL OR e.family_id = a.key_id) AND (a.skill = '' OR e.skill = a.skill)
+    WHERE a.id = p_account
+$$;
+
+-- Sets an account's counters to what its events say, under its tenant's lock.
+CREATE FUNCTION usage_repair_account(p_account bigint) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM usage_lock_tenants(ARRAY(SELECT tenant_id FROM usage_budgetaccount WHERE id = p_account));
+    UPDATE usage_budgetaccount a
+    SET reserved_tokens = s.reserved_tokens, settled_tokens = s.settled_tokens,
+        reserved_micros = s.reserved_micros, settled_micros = s.settled_micros
+    FROM usage_account_by_events(p_account) s WHERE a.id = p_account;
+END $$;
