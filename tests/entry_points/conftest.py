@@ -3,7 +3,8 @@
 import pytest
 
 from tests.entry_points.doors import DOORS, Door
-from tests.skills.gateway import Gateway, gateway, key, make_key
+from tests.skills.conftest import gateway, key, make_key
+from tests.skills.gateway import Gateway
 
 __all__ = ["gateway", "key", "make_key"]
 
