@@ -38,4 +38,4 @@ def _abandon(stack: Stack, key: str) -> list[str]:
 
     assert [told.status for told in asyncio.run(calls())] == [0] * ABANDONED
     stack.webs[1].start()
-    return [str(row["id"]) for row in stack.sql("SELECT id FROM usage_event WHERE state = 'open'")]
+    return stack.open_events()

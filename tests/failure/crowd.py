@@ -13,11 +13,11 @@ from tests.failure import callers
 
 
 async def main(order: dict[str, Any]) -> list[dict[str, Any]]:
-    """This function will send all calls at the same moment, each to the next web process and with the next key."""
+    """This function will send all calls at the same moment, each to the next web process."""
     await asyncio.sleep(max(0.0, order["begins_at"] - time.time()))
-    urls, keys = order["urls"], order["keys"]
+    urls, key = order["urls"], order["key"]
     calls = [
-        callers.run(urls[turn % len(urls)], keys[turn % len(keys)], order["prompt"], max_tokens=order["max_tokens"])
+        callers.run(urls[turn % len(urls)], key, order["prompt"], max_tokens=order["max_tokens"])
         for turn in range(order["callers"])
     ]
     return [

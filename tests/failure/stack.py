@@ -1,5 +1,6 @@
 """The whole platform as real processes of its own, each of which can be killed, paused and started again."""
 
+import http.client
 import json
 import os
 import secrets
@@ -43,7 +44,7 @@ class Stack:
         self.emulator = self.setting.emulator((*roles.Table().emulator[:-1], "0", "--journal", str(self.journal)))
         self.ports = _free_ports(2)
         self.webs = [
-            self.setting.child(f"web{number}", _WEB, port=port, probe=partial(_listens, port))
+            self.setting.child(f"web{number}", _WEB, port=port, probe=partial(_serves, port))
             for number, port in enumerate(self.ports)
         ]
         self.worker = self.setting.child("worker", (*_CELERY, "worker", "-l", "warning", "--concurrency", "1"))
@@ -105,7 +106,7 @@ class Stack:
 
     def python(self, code: str) -> str:
         """This function will run a few statements inside the project and return the last line that they wrote."""
-        return self.manage("shell", "--no-imports", "-c", code)
+        return self.manage("shell", "--no-imports", "-c", code.replace("{", "{{").replace("}", "}}"))
 
     def key(self, tenant: str = "demo", *, name: str, **terms: int) -> str:
         """This function will issue a key whose limits are out of the way unless given, and return its secret."""
@@ -119,6 +120,11 @@ class Stack:
         with psycopg.connect(url, autocommit=True, row_factory=dict_row, connect_timeout=10) as connection:
             cursor = connection.execute(query.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
+
+    def open_events(self) -> list[str]:
+        """This function will return the usage events that are open, but for those that are meant to be."""
+        rows = self.sql("SELECT id FROM usage_event WHERE state = 'open'")
+        return [str(row["id"]) for row in rows if str(row["id"]) not in self.abandoned]
 
     def redis(self, database: int = CACHE) -> Redis:
         """This function will return a client of a numbered database."""
@@ -157,9 +163,13 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def _listens(port: int) -> bool:
+def _serves(port: int) -> bool:
+    """Whether it answers: it listens well before that."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
-    except OSError:
+        connection.request("GET", "/health/live")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
         return False
-    return True
+    finally:
+        connection.close()

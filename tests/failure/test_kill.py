@@ -92,7 +92,7 @@ def _rest(stack: Stack) -> float:
     """Wait until every event is closed, and return how long it took."""
     began = time.monotonic()
     while time.monotonic() - began < LONGEST_REST_SECONDS:
-        if not stack.sql("SELECT 1 FROM usage_event WHERE state = 'open' LIMIT 1"):
+        if not stack.open_events():
             break
         time.sleep(1)
     return time.monotonic() - began

@@ -107,4 +107,4 @@ def _is_served(url: str, key: str) -> bool:
 
 def _until_closed(stack: Stack) -> None:
     """Wait a little until what settles late is settled, which is long before the sweep."""
-    assert waiting.until(lambda: not stack.sql("SELECT 1 FROM usage_event WHERE state = 'open'"), seconds=15, every=0.3)
+    assert waiting.until(lambda: not stack.open_events(), seconds=15, every=0.3)
