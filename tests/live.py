@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from psycopg.rows import dict_row
 from pytest_django import DjangoDbBlocker
 
 from kit import pg
+from tenants.keys import Issued
 from tests import factories
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,7 +118,7 @@ class Live:
         headers = {**self.headers, **options.pop("headers", {})}
         return httpx2.post(f"{self.base_url}{path}", json=body, headers=headers, timeout=30, **options)
 
-    def issue_key(self, **options: Any) -> factories.Issued:
+    def issue_key(self, **options: Any) -> Issued:
         with self._blocker.unblock():
             return factories.make_key(self.tenant, **options)
 
@@ -211,7 +212,7 @@ def uvicorn_server(tmp_path_factory: pytest.TempPathFactory, live_environment: d
 def live_tenant(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Any:
     """A tenant of this test's own, committed, with skills and prices there."""
     del django_db_setup
-    with django_db_blocker.unblock(), open(os.devnull, "w", encoding="utf-8") as nowhere:
+    with django_db_blocker.unblock(), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         call_command("load_skills", verbosity=0, stdout=nowhere)
         call_command("load_prices", verbosity=0, stderr=nowhere)
         return factories.make_tenant(f"live-{uuid4().hex[:12]}")
@@ -242,6 +243,3 @@ def everywhere(request: pytest.FixtureRequest) -> Live:
     """Each server in turn."""
     found: Live = request.getfixturevalue("live" if request.param == "daphne" else "live_uvicorn")
     return found
-
-
-__all__ = ["Live", "Program", "eventually", "running", "suppress"]

@@ -11,11 +11,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
 from kit import ids, sse
-from kit.errors import AuthenticationFailed, InvalidRequest, NotFound, SkillgateError
+from kit.errors import AuthenticationFailed, InvalidRequest, SkillgateError
 from kit.middleware import request_id_of
 from kit.rest import AsyncAPIView
 from kit.wire import JSON
-from skills import connections
+from skills import connections, replay
 from skills.api import bodies, documentation, frames, opening, retries, views
 from skills.api.opening import EVENT_STREAM, Frames, Opened
 from skills.replay import DONE, Frame
@@ -78,7 +78,7 @@ class StreamView(AsyncAPIView):
         caller = await callers.of_request(request, verb="run", fresh=True)
         found = ids.decode("run", run_id)
         if found is None:
-            raise NotFound("There is no stream of this run, or it is no longer known.")
+            raise replay.unknown()
         after = _after(run_id, request.headers.get("Last-Event-ID", ""))
         return await respond(request, caller, opening.open_again(caller, run_id=found, after=after))
 

@@ -16,6 +16,7 @@ from skills.claude.client import client
 from skills.claude.observation import Observation
 
 _HIDDEN = ("thinking", "redacted_thinking")
+_PIECE_BYTES = 4_096  # decoded at a time: whoever reads slowly holds no more of decoded events than this
 _DELTA_TEXTS = ("text", "partial_json", "thinking", "signature")
 
 
@@ -81,9 +82,10 @@ class Call:
         ) as response:
             self.observed.request_id = (response.request_id or "")[:128]
             async for chunk in response.iter_bytes():
-                for event in decoder.feed(chunk):
-                    if event.data:
-                        yield StreamEvent(type=event.event, data=_object(event.data), raw=event.data)
+                for start in range(0, len(chunk), _PIECE_BYTES):
+                    for event in decoder.feed(chunk[start : start + _PIECE_BYTES]):
+                        if event.data:
+                            yield StreamEvent(type=event.event, data=_object(event.data), raw=event.data)
 
     def _observe(self, event: StreamEvent) -> None:
         seen = self.observed

@@ -8,7 +8,7 @@ from typing import Any
 
 from kit import clock, ids, loops
 from kit.errors import Conflict, InvalidRequest, NotFound, RateLimited, SkillgateError
-from skills import idempotency
+from skills import idempotency, replay
 from skills.api import frames, opening, views
 from skills.api.opening import Opened
 from skills.consumers import closing, messages
@@ -154,7 +154,7 @@ class Session:
     def _open_again(self, message: dict[str, Any]) -> Opened:
         run_id = ids.decode("run", message["run_id"])
         if run_id is None:
-            raise NotFound("There is no stream of this run, or it is no longer known.")
+            raise replay.unknown()
         after = frames.after(message["run_id"], message["last_event_id"]) if "last_event_id" in message else 0
         if after is None:
             raise InvalidRequest("`last_event_id` is not the id of an event of this run.", path="/last_event_id")

@@ -4,8 +4,8 @@ A recording listens to a flight in its place, so the flight goes on when the cli
 frames go to a Redis Stream, bounded in size and time; who continues reads them from there.
 """
 
-from skills.replay.following import follow, follow_any
+from skills.replay.following import follow, follow_any, unknown
 from skills.replay.frames import DONE, Frame, whole
 from skills.replay.recording import Recording, drain, record
 
-__all__ = ["DONE", "Frame", "Recording", "drain", "follow", "follow_any", "record", "whole"]
+__all__ = ["DONE", "Frame", "Recording", "drain", "follow", "follow_any", "record", "unknown", "whole"]

@@ -26,7 +26,7 @@ async def follow(run_id: UUID, *, family_id: int, after: int = 0) -> AsyncGenera
     local = recording.here().get(run_id)
     page = await _look(run_id, after=after, patience=1)
     if page.family_id != family_id:
-        raise NotFound(f"There is no stream of the run {ids.encode('run', run_id)}, or it is no longer known.")
+        raise unknown()
     pause = _SHORTEST_PAUSE_SECONDS
     while True:
         before = after
@@ -85,6 +85,11 @@ async def _look(run_id: UUID, *, after: int, patience: int) -> buffer.Page:
             if trouble < patience - 1:
                 await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
     raise Unavailable("Streams cannot be continued right now. Try again.")
+
+
+def unknown() -> NotFound:
+    """This function will word the answer for a stream that is absent, forgotten or another's: they are told the same."""
+    return NotFound("There is no stream of this run, or it is no longer known.")
 
 
 def _refuse_gap(page: buffer.Page, run_id: UUID, *, may_grow: bool) -> None:

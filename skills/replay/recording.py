@@ -113,12 +113,15 @@ class Recording(Generic[Said]):
     async def _write(self) -> None:
         """Bring to Redis what gathers while the last write is under way, and renew the lease in silence."""
         deadline = None
-        while self.is_buffered and not (self._last and self._last.is_last and self._stored == self._last.number):
-            if self._last and self._last.is_last:
+        while self.is_buffered:
+            is_complete = self._last is not None and self._last.is_last
+            if is_complete:
                 deadline = deadline or clock.monotonic() + _PATIENCE_SECONDS
                 self.is_buffered = clock.monotonic() < deadline
             if not await self._store():
                 await asyncio.sleep(_PAUSE_SECONDS)
+            elif is_complete:
+                return
             elif self._last is None or self._stored == self._last.number:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_RENEWAL_SECONDS):

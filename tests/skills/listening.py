@@ -16,6 +16,7 @@ from kit.sse import ServerSentEvent
 from tests.live import Live
 
 SUMMARIZE = "/v1/skills/summarize/stream"
+COMPLETE = "/v1/skills/complete/stream"
 CLASSIFY = "/v1/skills/classify/stream"
 
 
