@@ -109,8 +109,9 @@ def word_limit(instructions: str) -> int | None:
 
 def sentence_limit(instructions: str) -> int | None:
     """Return how many sentences the instructions allow, if they say so."""
-    found = _SENTENCES_LIMIT.search(instructions)
-    if not found:
+    found = next(iter(reversed(list(_SENTENCES_LIMIT.finditer(instructions)))), None)
+    worded = max((limit.start() for limit in _WORDS_LIMIT.finditer(instructions)), default=-1)
+    if found is None or found.start() < worded:  # what is asked last is what is meant
         return None
     text = (found.group(1) or found.group(2)).lower()
     return max(1, _NUMBERS.get(text) or int(text))

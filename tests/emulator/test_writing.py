@@ -79,3 +79,11 @@ def test_small_talk_takes_up_the_last_subject(client: anthropic.Anthropic) -> No
 
 def test_words_marker_sets_the_length(client: anthropic.Anthropic) -> None:
     assert len(ask(client, "[[emulator:words:57]] go").split()) == 57
+
+
+def test_a_word_limit_outweighs_a_sentence_that_the_system_prompt_mentions(client: anthropic.Anthropic) -> None:
+    asked = f"<text>\n{STORY}\n</text>\n\nSummarize the text in at most 20 words."
+
+    summary = ask(client, asked, system="Summarize. If there is nothing to summarize, say so in one sentence.")
+
+    assert 8 < len(summary.split()) <= 20
