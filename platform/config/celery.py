@@ -4,7 +4,10 @@ import os
 
 from celery import Celery
 from celery.schedules import crontab
+from celery.signals import worker_ready
 from django.conf import settings
+
+from kit import pulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -52,3 +55,8 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks(["usage", "skills", "tenants"])
+
+
+@worker_ready.connect
+def _say_so(**_: object) -> None:
+    pulse.beat()  # beat's first tick would come seconds later
