@@ -26,11 +26,36 @@ class Tenant(models.Model):
     timezone = models.CharField(
         max_length=64, default="UTC", db_default="UTC", help_text="IANA name; months and days are counted in it."
     )
+    alert_recipients = ArrayField(
+        models.EmailField(), default=list, db_default=[], blank=True, help_text="Who hears alerts, besides the owners."
+    )
+    retention_days = models.PositiveIntegerField(
+        default=30, db_default=30, help_text="How long the content of analyses and of logged prompts is kept."
+    )
+    logs_prompts = models.BooleanField(
+        default=False, db_default=False, help_text="Whether prompts and answers are logged."
+    )
+    allowed_models = ArrayField(
+        models.CharField(max_length=64),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="Models its calls may use; empty means all priced.",
+    )
+    allows_fallback = models.BooleanField(
+        default=True, db_default=True, help_text="Whether another model may answer when a skill's own fails."
+    )
+    provider_key_sealed = models.BinaryField(null=True, blank=True, help_text="Its own Anthropic key, encrypted.")
+    provider_key_display = models.CharField(max_length=32, blank=True, default="", db_default="")
+    provider_key_set_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(status__in=["active", "suspended"]), name="tenant_status_is_known"),
+            models.CheckConstraint(
+                condition=Q(retention_days__gte=1, retention_days__lte=3650), name="tenant_retention_is_1_to_3650_days"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -61,6 +86,36 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
+
+
+class Invitation(models.Model):
+    """That someone was asked, by mail, to join a tenant; the link's token is stored as its digest alone."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="invitations")
+    email = models.EmailField()
+    role = models.CharField(max_length=16, choices=Membership.Role)
+    digest = models.BinaryField(max_length=32, unique=True)
+    invited_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "id"], name="invitation_is_addressed_with_its_tenant"),
+            models.UniqueConstraint(
+                fields=["tenant", "email"],
+                condition=Q(accepted_at=None, withdrawn_at=None),
+                name="invitation_is_open_once_per_address",
+            ),
+            models.CheckConstraint(
+                condition=Q(role__in=["owner", "admin", "finance", "viewer"]), name="invitation_role_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} ({self.role})"
 
 
 class ApiKey(models.Model):

@@ -26,12 +26,18 @@ TRUSTED_PROXIES = env.list("SKILLGATE_TRUSTED_PROXIES", default=[])
 INSTALLED_APPS = [
     "daphne",
     "channels",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "axes",
+    "csp",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -44,13 +50,16 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "kit.middleware.request_ids",
     "django.middleware.security.SecurityMiddleware",
+    "console.policies.ContentPolicies",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
     {
@@ -102,6 +111,64 @@ KEY_PEPPERS: dict[str, str] = {
     "1": secret("SKILLGATE_KEY_PEPPER", development="development-only-pepper"),
     **({"0": env.str("SKILLGATE_KEY_PEPPER_PREVIOUS")} if env.str("SKILLGATE_KEY_PEPPER_PREVIOUS", default="") else {}),
 }
+
+# --- Console: the two admin sites, sign-in, mail ------------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+LOGIN_URL = "admin:login"
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+SESSION_COOKIE_NAME = "__Host-skillgate" if _BEHIND_TLS else "skillgate"  # __Host- demands Secure, which demands TLS
+CSRF_COOKIE_NAME = "__Host-skillgate-csrf" if _BEHIND_TLS else "skillgate-csrf"
+CSRF_COOKIE_HTTPONLY = True
+SECURE_REFERRER_POLICY = "same-origin"
+PASSWORD_RESET_TIMEOUT = 3600
+OPERATORS_NEED_TOTP = env.bool("SKILLGATE_OPERATORS_NEED_TOTP", default=not DEBUG)
+OTP_TOTP_ISSUER = "Skillgate"
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]  # a name alone would let a stranger lock its owner out
+AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "tenants.api.callers.address"
+AXES_LOCKOUT_CALLABLE = "console.signin.locked_out"
+AXES_DISABLE_ACCESS_LOG = True  # the audit log has it
+AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = False
+FIELD_KEYS = (
+    # Stored secrets are sealed under the first; every one of them opens.
+    env.list("SKILLGATE_FIELD_KEYS", default=["development-only-field-key"] if IS_DEVELOPMENT else [])
+)
+CONSOLE_ROLE = env.str("SKILLGATE_CONSOLE_ROLE", default="skillgate_tenant")
+EMAIL_CONFIG = env.email_url("SKILLGATE_EMAIL_URL", default="consolemail://")
+vars().update(EMAIL_CONFIG)
+DEFAULT_FROM_EMAIL = env.str("SKILLGATE_EMAIL_FROM", default="Skillgate <noreply@localhost>")
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+_UNFOLD = {
+    "SITE_TITLE": "Skillgate",
+    "SITE_SYMBOL": "key_vertical",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "STYLES": ["console.appearance.style"],
+    "SCRIPTS": ["console.appearance.script"],
+    "BORDER_RADIUS": "6px",
+    "COLORS": "console.appearance.colors",
+    "LOGIN": {"form": "console.signin.SignInForm"},
+    "ACCOUNT": {"navigation": "console.navigation.account"},
+}
+UNFOLD = {
+    **_UNFOLD,
+    "SITE_HEADER": "console.navigation.header",
+    "SIDEBAR": {"navigation": "console.navigation.of_tenant"},
+}
+UNFOLD_OPS = {**_UNFOLD, "SITE_HEADER": "Operations", "SIDEBAR": {"navigation": "console.navigation.of_operators"}}
 
 # --- Postgres ----------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL", default="postgres://postgres@127.0.0.1:5432/skillgate")}

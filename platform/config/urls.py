@@ -1,23 +1,23 @@
 """Every URL of the platform."""
 
-from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
-from console import health, onboarding
+from console import health, onboarding, ops_console, tenant_console
 from kit.rest import not_found
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("skills.api.urls")),
     path("v1/", include("usage.api.urls")),
     path("v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="docs"),
     path("llms.txt", onboarding.llms),
     path("health/live", health.LiveView.as_view()),
     path("health/ready", health.ReadyView.as_view()),
     path("health/deep", health.DeepView.as_view()),
-    path("ops/", admin.site.urls),
+    path("ops/", ops_console.site.urls),
+    path("admin/", tenant_console.site.urls),
     re_path(r"^(?:v1|health)(?:/|$)", csrf_exempt(not_found)),
 ]
 handler400 = "kit.rest.handler400"

@@ -7,3 +7,12 @@ class ConsoleConfig(AppConfig):
     """Composed only of the apps' public verbs."""
 
     name = "console"
+
+    def ready(self) -> None:
+        """This function will connect what follows migrations and sign-ins."""
+        from django.db.models.signals import post_migrate  # noqa: PLC0415 - apps are loaded only now
+
+        from console import signals, walls  # noqa: PLC0415
+
+        post_migrate.connect(walls.raise_walls, sender=self, dispatch_uid="console.walls")
+        signals.connect()

@@ -44,9 +44,9 @@ class Terms:
             ),
             "tokens_per_minute": count(self.tokens_per_minute, field="tokens_per_minute", most=MOST_TOKENS_PER_MINUTE),
             "concurrent_calls": count(self.concurrent_calls, field="concurrent_calls", most=MOST_CONCURRENT_CALLS),
-            "allowed_skills": _names(self.allowed_skills, field="allowed_skills"),
+            "allowed_skills": names(self.allowed_skills, field="allowed_skills"),
             "allowed_verbs": _verbs(self.allowed_verbs),
-            "allowed_models": _names(self.allowed_models, field="allowed_models"),
+            "allowed_models": names(self.allowed_models, field="allowed_models"),
             "allowed_networks": _networks(self.allowed_networks),
             "expires_at": _expiry(self.expires_at, now=now),
         }
@@ -80,14 +80,15 @@ def _entries(values: Iterable[str], *, field: str) -> list[str]:
     return entries
 
 
-def _names(values: Iterable[str], *, field: str) -> list[str]:
-    names = _entries(values, field=field)
-    for name in names:
+def names(values: Iterable[str], *, field: str) -> list[str]:
+    """This function will return names of skills or models without repetition; raises `InvalidRequest`."""
+    found = _entries(values, field=field)
+    for name in found:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidRequest(
                 f"`{field}` holds {name!r}, which cannot be a name. Remove or correct it.", field=field
             )
-    return names
+    return found
 
 
 def _verbs(values: Iterable[str]) -> list[str]:

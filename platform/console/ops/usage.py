@@ -1,24 +1,23 @@
-"""Usage in the operators' admin: looked at, never edited."""
+"""What was consumed, in the operators' site; asked for by name, since only the usage app touches its models."""
 
-from django.contrib import admin
+from typing import Any
 
-from tenants.admin import ReadOnlyAdmin
-from usage.models import BudgetAccount, Price, PriceBook, UsageEvent
+from django.apps import apps
+
+from console.ops.lists import ReadOnlyList
+from console.sites import ops_site
 
 
-@admin.register(UsageEvent)
-class UsageEventAdmin(ReadOnlyAdmin):
+class UsageEventList(ReadOnlyList):
     """Every upstream attempt."""
 
     list_display = ("tenant", "number", "skill", "model", "state", "charged_tokens", "cost_micros", "opened_at")
     list_filter = ("state", "model", "tenant")
     list_select_related = ("tenant",)
-    ordering = ("-opened_at",)
-    show_full_result_count = False
+    ordering = ("-month", "-number")
 
 
-@admin.register(BudgetAccount)
-class BudgetAccountAdmin(ReadOnlyAdmin):
+class BudgetAccountList(ReadOnlyList):
     """What is reserved and settled."""
 
     list_display = ("tenant", "key", "skill", "window", "period", "reserved_tokens", "settled_tokens", "settled_micros")
@@ -26,16 +25,25 @@ class BudgetAccountAdmin(ReadOnlyAdmin):
     list_select_related = ("tenant", "key")
 
 
-@admin.register(PriceBook)
-class PriceBookAdmin(ReadOnlyAdmin):
+class PriceBookList(ReadOnlyList):
     """The price versions."""
 
     list_display = ("id", "as_of", "source", "loaded_at")
 
 
-@admin.register(Price)
-class PriceAdmin(ReadOnlyAdmin):
+class PriceList(ReadOnlyList):
     """The prices."""
 
     list_display = ("book", "model", "token_class", "prompt_from", "effective_from", "micros_per_million")
     list_filter = ("book", "model", "token_class")
+    list_select_related = ("book",)
+
+
+def _register(name: str, shown: Any) -> None:
+    ops_site.register(apps.get_model("usage", name), shown)
+
+
+_register("UsageEvent", UsageEventList)
+_register("BudgetAccount", BudgetAccountList)
+_register("PriceBook", PriceBookList)
+_register("Price", PriceList)

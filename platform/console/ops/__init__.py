@@ -1,0 +1,1 @@
+"""What `/ops/` consists of: every model of the platform, looked at by operators."""

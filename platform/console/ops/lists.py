@@ -1,0 +1,77 @@
+"""How operators look at rows: all tenants, nothing edited but by verbs, and what is edited is recorded."""
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin as UnfoldModelAdmin
+
+from tenants import audit
+from tenants.api.callers import address
+
+if TYPE_CHECKING:
+    ModelAdmin = UnfoldModelAdmin
+else:  # what Unfold leaves untyped
+    ModelAdmin = UnfoldModelAdmin
+
+
+class ReadOnlyList(ModelAdmin):
+    """Rows that are looked at and never edited here."""
+
+    view_on_site = False
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    list_filter_sheet = True
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """This function will refuse adding."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """This function will refuse changing."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """This function will refuse deleting: history stays."""
+        return False
+
+
+class RecordedList(ModelAdmin):
+    """Rows that operators edit; each change is in the audit log instead of Django's own."""
+
+    view_on_site = False
+    show_facets = admin.ShowFacets.NEVER
+    secret_fields: tuple[str, ...] = ("password",)
+
+    def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
+        """This function will save a row and record what changed."""
+        names = [name for name in form.changed_data if name not in self.secret_fields]
+        before = {name: _plain(form.initial.get(name)) for name in names} if change else {}
+        super().save_model(request, obj, form, change)
+        after = {name: _plain(form.cleaned_data.get(name)) for name in names}
+        self._record("changed" if change else "added", request, obj, before=before, after=after)
+
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+        """This function will remove a row and record that."""
+        self._record("removed", request, obj)
+        super().delete_model(request, obj)
+
+    def log_addition(self, *_: Any) -> None:
+        """This function will do nothing: `save_model` recorded it."""
+
+    log_change = log_deletions = log_addition
+
+    def _record(self, what: str, request: Any, obj: Any, **details: Any) -> None:
+        audit.record(
+            f"{self.opts.model_name}.{what}",
+            tenant=getattr(obj, "tenant", None),
+            actor=request.user.username,
+            address=address(request),
+            subject=str(obj)[:200],
+            **details,
+        )
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | None) else str(value)

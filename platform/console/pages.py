@@ -1,0 +1,72 @@
+"""Pages of the tenants' console that are no model's list or form: each declares its path, its name and its right.
+
+A page is a function of the request (and of what its path holds) that returns a response; it runs
+behind the wall, for its own tenant, and only for roles that have its right.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+from django.template.response import TemplateResponse
+
+from console import scope
+from tenants.access import TABLE
+
+View = Callable[..., HttpResponseBase]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A declared page."""
+
+    path: str
+    name: str
+    right: str
+    view: View
+
+
+_declared: dict[str, Page] = {}
+
+
+def page(path: str, *, name: str, right: str) -> Callable[[View], View]:
+    """This function will declare a page of `/admin/`; `right` is one of `tenants.access.TABLE`."""
+    if right not in TABLE:
+        raise KeyError(right)
+
+    def declare(view: View) -> View:
+        _declared[name] = Page(path, name, right, guarded(view, right=right))
+        return view
+
+    return declare
+
+
+def declared() -> list[Page]:
+    """This function will return every page, in the order of declaration."""
+    return list(_declared.values())
+
+
+def guarded(view: View, *, right: str) -> View:
+    """This function will wrap a view so that it runs for roles with a right only; the others get a 403."""
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not scope.may(request, right):
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return wrapper
+
+
+def render(request: HttpRequest, template: str, *, title: str, status: int = 200, **context: Any) -> TemplateResponse:
+    """This function will render a page in the console's frame."""
+    site = site_of(request)
+    return TemplateResponse(request, template, {**site.each_context(request), "title": title, **context}, status=status)
+
+
+def site_of(request: Any) -> Any:
+    """This function will return the admin site that a request is for; the site sets it around every view."""
+    return request.console_site

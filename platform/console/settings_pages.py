@@ -1,0 +1,117 @@
+"""What a tenant decides for itself, and its own Anthropic key, which is written and never read back."""
+
+from typing import Any
+from zoneinfo import available_timezones
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.debug import sensitive_post_parameters
+
+from console import scope
+from console.forms import ConsoleForm, LinesField
+from console.pages import page, render
+from kit import clock
+from tenants import configuration, provider_keys
+from tenants.api.callers import address
+from tenants.configuration import Configuration
+
+HOME = "admin:settings"
+
+
+class SettingsForm(ConsoleForm):
+    """The tenant's configuration."""
+
+    name = forms.CharField(max_length=200)
+    timezone = forms.ChoiceField(
+        label="Time zone",
+        help_text="Days and months of budgets and reports begin in it. A change moves where they begin.",
+    )
+    alert_recipients = LinesField(label="Alert recipients", help_text="Mail addresses, one per line.")
+    retention_days = forms.IntegerField(
+        min_value=1,
+        max_value=configuration.LONGEST_RETENTION_DAYS,
+        label="Retention",
+        help_text="Days for which the content of analyses, and logged prompts if any, are kept.",
+    )
+    logs_prompts = forms.BooleanField(
+        required=False, label="Log prompts and answers", help_text="Off: only counts and costs are kept."
+    )
+    allowed_models = LinesField(label="Allowed models", help_text="One per line. Empty: every priced model.")
+    allows_fallback = forms.BooleanField(
+        required=False, label="Allow fallback", help_text="Another model may answer when a skill's own fails."
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        zone: Any = self.fields["timezone"]
+        zone.choices = [(name, name) for name in sorted(available_timezones())]
+
+
+class ProviderKeyForm(ConsoleForm):
+    """A key of the tenant's own for Claude."""
+
+    provider_key = forms.CharField(
+        max_length=300,
+        strip=True,
+        label="Anthropic key",
+        help_text="Stored encrypted. Nobody can read it back here, only replace or remove it.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+    )
+
+
+@page("settings/", name="settings", right="settings.see")
+def settings(request: HttpRequest) -> HttpResponseBase:
+    """This function will show the configuration, and change it for those who may."""
+    tenant = _access(request).tenant
+    may_change = scope.may(request, "settings.change")
+    initial = {name: getattr(tenant, name) for name in configuration.NAMES}
+    form = SettingsForm((request.POST or None) if may_change else None, initial=initial)
+    if request.method == "POST" and may_change and form.is_valid():
+        form.attempt(lambda: configuration.configure(tenant, wanted=Configuration(**form.cleaned_data), **_by(request)))
+        if form.is_valid():
+            messages.success(request, "Saved.")
+            return redirect(HOME)
+    if not may_change:
+        for field in form.fields.values():
+            field.disabled = True
+    return render(
+        request,
+        "console/settings.html",
+        title="Settings",
+        form=form,
+        may_change=may_change,
+        tenant=tenant,
+        provider_form=ProviderKeyForm(),
+        may_key=scope.may(request, "settings.provider_key"),
+    )
+
+
+@page("settings/provider-key/", name="provider_key", right="settings.provider_key")
+@sensitive_post_parameters("provider_key")
+def provider_key(request: HttpRequest) -> HttpResponseBase:
+    """This function will store or remove the tenant's own Anthropic key."""
+    tenant = _access(request).tenant
+    if request.method == "POST" and "remove" in request.POST:
+        provider_keys.remove(tenant, **_by(request))
+        messages.success(request, "Removed. Calls go by the platform's key again.")
+        return redirect(HOME)
+    form = ProviderKeyForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        secret = form.cleaned_data["provider_key"]
+        form.attempt(lambda: provider_keys.store(tenant, secret=secret, now=clock.now(), **_by(request)))
+        if form.is_valid():
+            messages.success(request, "Stored. Calls go by this key from now on.")
+            return redirect(HOME)
+    return render(
+        request, "console/form.html", title="Anthropic key", form=form, submit="Store", back=redirect(HOME).url
+    )
+
+
+def _access(request: HttpRequest) -> Any:
+    return scope.access_of(request)
+
+
+def _by(request: HttpRequest) -> dict[str, str]:
+    return {"actor": _access(request).user.username, "address": address(request)}

@@ -1,0 +1,112 @@
+"""The two admin sites: `/admin/` for the people of a tenant, `/ops/` for operators. Deny by default, in both."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.urls import URLPattern, URLResolver, path, reverse
+from unfold.sites import UnfoldAdminSite
+
+from console import account, pages, scope, walls
+
+View = Callable[..., Any]
+# About the person alone, so without a tenant's wall; each looks only at the person who is signed in.
+_OWN_ACCOUNT = {"logout", "password_change", "password_change_done", "second_factor"}
+# `view_on_site` tells which ids of any model exist; `search` and `autocomplete` would be doors of their own.
+_NEVER = {"view_on_site", "search", "autocomplete"}
+
+
+class ConsoleSite(UnfoldAdminSite):
+    """What both sites have in common: pages about one's own account, and no door that nobody needs."""
+
+    site_title = "Skillgate"
+    enable_nav_sidebar = True
+    index_template = "console/index.html"
+    login_template = "console/login.html"
+    logout_template = "console/signed_out.html"
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]  # Unfold says patterns only
+        """This function will return the site's addresses."""
+        found = [url for url in super().get_urls() if getattr(url, "name", None) not in _NEVER]
+        return [path("second-factor/", self.admin_view(self.second_factor), name="second_factor"), *found]
+
+    def admin_view(self, view: View, cacheable: bool = False) -> View:  # noqa: FBT001, FBT002 - Django's signature
+        """This function will wrap every view of the site: permission first, then what the site puts around it."""
+        return super().admin_view(self._framed(view), cacheable)
+
+    def get_model_admins(self) -> list[Any]:
+        """This function will return what is registered here."""
+        return list(self._registry.values())
+
+    def each_context(self, request: Any) -> dict[str, Any]:
+        """This function will return what every page of the site shows, the pages before signing in included."""
+        request.console_site, request.current_app = self, self.name
+        return super().each_context(request)
+
+    def second_factor(self, request: HttpRequest) -> HttpResponseBase:
+        """This function will let people set up, or take down, their second factor."""
+        return account.second_factor(request)
+
+    def _framed(self, view: View) -> View:
+        @wraps(view)
+        def framed(request: Any, *args: Any, **kwargs: Any) -> Any:
+            request.console_site, request.current_app = self, self.name
+            return self.frame(view, request, *args, **kwargs)
+
+        return framed
+
+    def frame(self, view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """This function will answer a request that is permitted."""
+        return view(request, *args, **kwargs)
+
+
+class TenantSite(ConsoleSite):
+    """One's own tenant, and nothing that tells of another."""
+
+    settings_name = "UNFOLD"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        """This function will let in the members of a tenant."""
+        return scope.access_of(request) is not None
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]
+        """This function will return the site's addresses: what strangers may see, the pages, the models."""
+        views = [path(page.path, self.admin_view(page.view), name=page.name) for page in pages.declared()]
+        return [*account.public_urls(), *views, *super().get_urls()]
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """This function will show the overview."""
+        from console import overview  # noqa: PLC0415 - it needs the site's pages, which need the site
+
+        return overview.show(request)
+
+    def frame(self, view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """This function will answer from behind the wall, rendering included: templates ask the database too."""
+        found = scope.access_of(request)
+        if found is None or view.__name__ in _OWN_ACCOUNT:
+            return super().frame(view, request, *args, **kwargs)
+        with walls.within(found.tenant.pk):
+            response = super().frame(view, request, *args, **kwargs)
+            return response.render() if hasattr(response, "render") else response
+
+
+class OpsSite(ConsoleSite):
+    """All tenants, for operators; with their second factor where the platform demands one."""
+
+    settings_name = "UNFOLD_OPS"
+
+    def has_permission(self, request: Any) -> bool:
+        """This function will let in operators."""
+        return bool(request.user.is_active and request.user.is_superuser)
+
+    def frame(self, view: View, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """This function will send operators without a verified second factor to set one up, and nowhere else."""
+        if settings.OPERATORS_NEED_TOTP and not request.user.is_verified() and view.__name__ not in _OWN_ACCOUNT:
+            return HttpResponseRedirect(reverse("ops:second_factor"))
+        return super().frame(view, request, *args, **kwargs)
+
+
+tenant_site = TenantSite(name="admin")
+ops_site = OpsSite(name="ops")

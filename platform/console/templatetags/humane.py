@@ -1,0 +1,38 @@
+"""Numbers for people."""
+
+from django import template
+
+from console.budgets import burndown
+
+register = template.Library()
+_WARM, _HOT = 80, 100
+
+
+@register.filter
+def whole(number: int | None) -> str:
+    """This function will write a whole number with separated thousands."""
+    return f"{number or 0:,}"
+
+
+@register.filter
+def short(number: int | None) -> str:
+    """This function will write a number briefly, such as 3.4 M."""
+    return burndown.short(number or 0)
+
+
+@register.filter
+def dollars(micros: int | None) -> str:
+    """This function will write micro-dollars as dollars and cents."""
+    return f"${(micros or 0) / 1_000_000:,.2f}"
+
+
+@register.filter
+def heat(percent: int) -> str:
+    """This function will name how close something is to its limit, for colours."""
+    return "sg-hot" if percent >= _HOT else "sg-warm" if percent >= _WARM else "sg-cool"
+
+
+@register.filter
+def atmost(number: int, most: int) -> int:
+    """This function will cap a number."""
+    return min(number, most)
