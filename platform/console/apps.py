@@ -1,6 +1,6 @@
 """The console app: pages and commands above all apps."""
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 
 
 class ConsoleConfig(AppConfig):
@@ -14,5 +14,6 @@ class ConsoleConfig(AppConfig):
 
         from console import signals, walls  # noqa: PLC0415
 
-        post_migrate.connect(walls.raise_walls, sender=self, dispatch_uid="console.walls")
+        # Django says it once for each app that has models; one is enough, and by then all of them are migrated.
+        post_migrate.connect(walls.raise_walls, sender=apps.get_app_config("tenants"), dispatch_uid="console.walls")
         signals.connect()

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from console import demo_people
 from tenants import keys, tenants
 from tenants.keys.form import digests
 from tenants.models import ApiKey, Tenant, User
@@ -16,7 +17,7 @@ _MONTHLY_TOKENS = 10_000_000
 
 
 def seed(*, known: dict[str, Any], now: datetime) -> dict[str, str]:
-    """This function will see to the demo tenant, its key and an operator, and return how to use them.
+    """This function will see to the demo tenant, its key, its people and an operator, and return how to use them.
 
     `known` is what it returned before; a key and a password that still work are kept, since only
     their digests are stored.
@@ -29,6 +30,7 @@ def seed(*, known: dict[str, Any], now: datetime) -> dict[str, str]:
         "api_key": _key(tenant, known=str(known.get("api_key", "")), now=now),
         "admin_user": ADMIN,
         "admin_password": _password(known=str(known.get("admin_password", ""))),
+        **demo_people.seed(tenant, known=known),
     }
 
 

@@ -11,7 +11,7 @@ from kit.errors import SkillgateError
 
 Outcome = TypeVar("Outcome")
 _WIDGETS: tuple[tuple[type[forms.Widget], type[forms.Widget]], ...] = (
-    (forms.CheckboxSelectMultiple, widgets.UnfoldAdminCheckboxSelectMultiple),
+    (forms.CheckboxSelectMultiple, widgets.UnfoldAdminCheckboxSelectMultipleWidget),
     (forms.CheckboxInput, widgets.UnfoldBooleanSwitchWidget),
     (forms.PasswordInput, widgets.UnfoldAdminPasswordWidget),
     (forms.EmailInput, widgets.UnfoldAdminEmailInputWidget),
