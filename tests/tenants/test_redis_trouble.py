@@ -69,8 +69,8 @@ async def test_a_stalled_redis_costs_a_moment_once_and_then_nothing(own_valkey: 
     own_valkey.go_on()
 
     assert len(admitted) == 200
-    assert together < 0.3  # 0.1 s of waiting and the work of 200 calls on a shared machine
-    assert alone < 0.02
+    assert together < 2.0  # one wait of 0.1 s for all; each on its own would be 20 s
+    assert alone < 0.09  # it did not wait
     assert made.source == "local"
     assert await source_when_back(caller) == "shared"
 
@@ -83,7 +83,7 @@ async def test_a_stalled_redis_adds_at_most_a_tenth_and_a_half_to_a_call(own_val
     seconds, made = await timed_take(caller, "a")
     own_valkey.go_on()
 
-    assert 0.09 < seconds < 0.15
+    assert 0.09 < seconds < 0.5  # 0.15 on a machine of its own; the client's own retries would be 4 s
     assert made.source == "local"
 
 
