@@ -8,7 +8,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Any, Generic, TypeVar
 
 from kit import loops
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LEAVE_GRACE_SECONDS = 2.0
 STALL_SECONDS = 30.0
+SETTLE_SECONDS = 2.0
 _QUEUED_EVENTS = 64
 
 Said = TypeVar("Said")
@@ -89,17 +90,19 @@ class Flight(ABC, Generic[Said]):
     async def attempt(self, body: dict[str, Any], reservation: ledger.Reservation) -> None:
         """This function will make one upstream attempt, hand its events to `read`, and settle it.
 
-        Raises the error it or the flight ended with; the usage event is closed by then.
+        Raises the error it or the flight ended with; the usage event is closed by then, unless
+        Postgres is away: then it is closed later, and nobody waits for that.
         """
         environment = self.admitted.caller.environment
         reference = str(reservation.event_id)
         call = claude.Call(body, environment=environment, reference=reference, headers=self.upstream_headers)
-        with inflight.registered(reservation, call_id=self.admitted.call_id, end=self.end):
+        with ExitStack() as registration:
+            registration.enter_context(inflight.registered(reservation, call_id=self.admitted.call_id, end=self.end))
             self._upstream = asyncio.create_task(self._read_all(call))
             if self._ended_by is not None:
                 self._upstream.cancel()
             await asyncio.wait({self._upstream})
-            await self._settle(reservation, call)
+            await self._settle(reservation, call, registration=registration)
         if self._ended_by is not None:
             raise self._ended_by
         if self._upstream.cancelled():  # the total time ran out while a slow reader was waited for
@@ -148,9 +151,19 @@ class Flight(ABC, Generic[Said]):
             async for event in events:
                 await self.read(event)
 
-    async def _settle(self, reservation: ledger.Reservation, call: claude.Call) -> None:
+    async def _settle(self, reservation: ledger.Reservation, call: claude.Call, *, registration: ExitStack) -> None:
         closing = call.observed.closing(reservation.admission, book=self.admitted.book, on=reservation.opened_at.date())
         self.usage = self.usage.with_attempt(
             closing.tokens, cost_micros=closing.cost_micros, is_estimated=closing.state == "estimated"
         )
+        settling = loops.start(
+            _settled(reservation, closing, registration.pop_all()), name=f"settle {reservation.event_id}"
+        )
+        await asyncio.wait({settling}, timeout=SETTLE_SECONDS)
+        if settling.done():
+            settling.result()
+
+
+async def _settled(reservation: ledger.Reservation, closing: ledger.Closing, registration: ExitStack) -> None:
+    with registration:
         await ledger.settle(reservation, closing)
