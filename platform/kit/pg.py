@@ -6,9 +6,9 @@ in time, callers get `Unavailable` and nothing has happened.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -22,9 +22,12 @@ from kit.errors import Unavailable
 
 Connection = psycopg.AsyncConnection[DictRow]
 Pool = AsyncConnectionPool[Connection]
+Answer = TypeVar("Answer")
 
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
 _STATEMENT_TIMEOUT_MS = 15_000
+ANSWER_SECONDS = 2.5
+_left: set[asyncio.Future[Any]] = set()
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed)
 
 
@@ -89,19 +92,52 @@ async def connection() -> AsyncIterator[Connection]:
             yield lent
 
 
-async def fetch_all(query: str, parameters: Any = None) -> list[DictRow]:
-    """This function will run one statement and return all its rows."""
-    async with connection() as lent:
-        return await (await lent.execute(query.encode(), parameters)).fetchall()
+async def fetch_all(query: str, parameters: Any = None, *, within: float | None = ANSWER_SECONDS) -> list[DictRow]:
+    """This function will run one statement and return all its rows; `within` as `answered` has it."""
+
+    async def work() -> list[DictRow]:
+        async with connection() as lent:
+            return await (await lent.execute(query.encode(), parameters)).fetchall()
+
+    return await answered(work(), within=within)
 
 
 async def fetch_one(query: str, parameters: Any = None) -> DictRow | None:
     """This function will run one statement and return its first row, or None."""
-    async with connection() as lent:
-        return await (await lent.execute(query.encode(), parameters)).fetchone()
+    rows = await fetch_all(query, parameters)
+    return rows[0] if rows else None
 
 
 async def execute(query: str, parameters: Any = None) -> int:
     """This function will run one statement and return how many rows it touched."""
-    async with connection() as lent:
-        return (await lent.execute(query.encode(), parameters)).rowcount
+
+    async def work() -> int:
+        async with connection() as lent:
+            return (await lent.execute(query.encode(), parameters)).rowcount
+
+    return await answered(work(), within=ANSWER_SECONDS)
+
+
+async def answered(work: Coroutine[Any, Any, Answer], *, within: float | None) -> Answer:
+    """This function will await `work`, or raise `Unavailable` after `within` seconds; the work may have been done then.
+
+    A stalled server does not even answer the request to cancel, so its connection is left to a task
+    of its own. None waits for as long as it takes: for statements whose outcome must be known.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=within)
+    finally:
+        if not task.done():
+            _left.add(task)
+            task.add_done_callback(_forget)
+            task.cancel()
+    if not done:
+        raise Unavailable("The database does not answer right now. Try again.")
+    return task.result()
+
+
+def _forget(task: "asyncio.Future[Any]") -> None:
+    _left.discard(task)
+    if not task.cancelled():
+        task.exception()  # read: nobody else asks any more
