@@ -78,7 +78,7 @@ def test_a_client_that_leaves_is_billed_for_what_was_made(
     left = time.monotonic()
     entry = emulator.entry(key)
 
-    assert time.monotonic() - left < 0.35
+    assert time.monotonic() - left < 1.0
     assert entry["outcome"] == "client_gone"
     assert entry["usage"]["output_tokens"] == tokens.count("".join(received))
 

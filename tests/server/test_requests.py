@@ -231,7 +231,7 @@ def test_an_application_without_an_answer_is_a_500_at_once(served: Served, path:
     answer = served.get(path)
 
     assert_refused(answer, status=500, type="api_error")
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.5
 
 
 @pytest.mark.parametrize("path", ["/breaks-midway", "/gives-up"])
@@ -242,7 +242,7 @@ def test_a_stream_that_breaks_ends_its_connection_at_once(served: Served, path: 
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     answer = read_all(client)
 
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.5
     assert answer.endswith(b"5\r\nfirst\r\n")  # and no last chunk, so that it cannot be taken for complete
 
 

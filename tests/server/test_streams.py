@@ -42,7 +42,7 @@ def test_a_hundred_readers_that_stop_cost_little_memory_and_no_time(served: Serv
     began = time.monotonic()
     assert served.get("/").endswith(b"hello")
 
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.5
     assert served.memory() - before < 50 * MEBIBYTE
 
 
@@ -83,7 +83,7 @@ def test_an_application_that_listens_hears_of_it_at_once(served: Served) -> None
 
     client.close()
 
-    assert served.wait_for_note("ticking http.disconnect", seconds=3) < 0.5
+    assert served.wait_for_note("ticking http.disconnect", seconds=3) < 1.5
 
 
 def test_the_headers_of_a_stream_do_not_wait_for_its_first_chunk(served: Served) -> None:
@@ -93,7 +93,7 @@ def test_the_headers_of_a_stream_do_not_wait_for_its_first_chunk(served: Served)
 
     read_until(client, b"\r\n\r\n")
 
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.5
 
 
 def test_a_websocket_speaks(served: Served) -> None:

@@ -68,7 +68,7 @@ def test_check_schema_refuses(name: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         schemas.check_schema(schema, at="/schema")
 
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 1.5
     assert path is None or refused.value.details["path"] == f"/schema{path}"
     assert len(refused.value.message) < 300
 
@@ -97,7 +97,7 @@ def test_a_pattern_that_ruins_backtracking_engines_runs_in_linear_time() -> None
     with pytest.raises(InvalidRequest):
         schemas.validate(schema, "a" * 200_000 + "b")
 
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 1.5
 
 
 PERSON: dict[str, Any] = {

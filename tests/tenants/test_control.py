@@ -135,7 +135,7 @@ def test_publish_never_raises_and_hardly_waits(own_valkey: Valkey, harm: str, ca
     with caplog.at_level(logging.WARNING):
         control.publish("test.topic")
 
-    assert time.monotonic() - started < 0.4
+    assert time.monotonic() - started < 1.5
     assert "was not sent" in caplog.text
 
 
