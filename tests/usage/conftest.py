@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 
 import pytest
-from django.db import connection
 
 from kit import clock
-from tests.usage.desk import Desk, open_desk
+from tests.usage.desk import Desk, do, open_desk
 from usage import pricing
 from usage.ledger import lanes
 
 
 @pytest.fixture
 def prices(transactional_db: None) -> None:
-    """The shipped prices, committed."""
+    """The shipped prices, committed as version 1, which is what tests book by."""
+    do("ALTER SEQUENCE usage_pricebook_id_seq RESTART")
     pricing.load(pricing.SHIPPED, now=clock.now())
     pricing.forget()
 
@@ -41,18 +41,11 @@ class SetClock:
     """`set_clock("2026-03-29 00:59:59+00")` stops the ledger's clock at an instant."""
 
     def __call__(self, instant: str) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "CREATE OR REPLACE FUNCTION usage_clock() RETURNS timestamptz LANGUAGE sql VOLATILE"
-                f" AS $$SELECT timestamptz '{instant}'$$"
-            )
-            cursor.execute(
-                "SELECT usage_make_partitions(date_trunc('month', timestamptz %s - interval '1 day')::date, 3)",
-                [instant],
-            )
+        self._define(f"SELECT timestamptz '{instant}'")
+        do("SELECT usage_make_partitions((timestamptz %s - interval '1 day')::date, 3)", [instant])
 
     def restore(self) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "CREATE OR REPLACE FUNCTION usage_clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS 'SELECT clock_timestamp()'"
-            )
+        self._define("SELECT clock_timestamp()")
+
+    def _define(self, body: str) -> None:
+        do(f"CREATE OR REPLACE FUNCTION usage_clock() RETURNS timestamptz LANGUAGE sql VOLATILE AS $${body}$$")

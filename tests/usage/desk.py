@@ -93,7 +93,8 @@ def account(desk: Desk, *, owner: str = "tenant", window: str = "month", skill: 
         ' WHERE tenant_id = %s AND key_id IS NOT DISTINCT FROM %s AND "window" = %s AND skill = %s ORDER BY period DESC',
         [desk.tenant.pk, desk.key.pk if owner == "key" else None, window, skill],
     )
-    return found[0]
+    nothing = {"reserved_tokens": 0, "settled_tokens": 0, "reserved_micros": 0, "settled_micros": 0}
+    return found[0] if found else nothing
 
 
 def events(desk: Desk) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ class _Room:
     window: str
     period: date
     limit: int
+    base: int
     used: int
     reserved: int
     asked: int
@@ -44,14 +45,15 @@ class _Room:
 
 
 def refusal(
-    caller: Caller, admission: Admission, *, outcome: str, detail: dict[str, Any] | None, book: Book
+    caller: Caller, admission: Admission, *, outcome: str, detail: dict[str, Any] | None, book: Book, on: date
 ) -> BudgetExceeded:
     """This function will turn the ledger's refusal of one call into an error that says what would pass.
 
     `details` carry: reason, owner (tenant, key or skill), unit (tokens or micro_dollars), window,
     cap, used, reserved, left, requested, resets_at (in the tenant's time zone) and would_pass:
     max_tokens (largest that fits now, or null), models (cheaper ones that fit now), after
-    (when the same call fits, or null if its size exceeds the cap).
+    (when the same call fits, or null if its size exceeds the cap). Each of them, applied, passes
+    as long as nobody else spends first. Costs are by the prices of the day `on`.
     """
     if outcome != "budget" or detail is None:
         return BudgetExceeded(
@@ -63,9 +65,13 @@ def refusal(
     first = min(tight, key=lambda room: (room.left - room.asked, room.owner))
     timezone = ZoneInfo(caller.tenant_timezone)
     would_pass = {
-        "max_tokens": _largest_output(rooms, admission, book=book, on=date.fromisoformat(detail["day"])),
-        "models": _cheaper_models(rooms, admission, book=book, on=date.fromisoformat(detail["day"])),
-        "after": _after(tight, timezone),
+        "max_tokens": _largest_output(rooms, admission, book=book, on=on),
+        "models": [
+            model
+            for model in _cheaper_models(rooms, admission, book=book, on=on)
+            if not caller.allowed_models or model in caller.allowed_models
+        ][:_MOST_MODELS],
+        "after": _after(rooms, timezone),
     }
     return BudgetExceeded(
         _sentence(first, would_pass, resets_at=first.resets_at(timezone)),
@@ -94,6 +100,7 @@ def _rooms(account: dict[str, Any]) -> list[_Room]:
             window=account["window"],
             period=date.fromisoformat(account["period"]),
             limit=account[f"limit_{column}"],
+            base=account[f"base_{column}"],
             used=account[f"settled_{column}"],
             reserved=account[f"reserved_{column}"],
             asked=account[f"ask_{column}"],
@@ -143,13 +150,16 @@ def _cheaper_models(rooms: list[_Room], admission: Admission, *, book: Book, on:
         for model in book.priced(on=on)
     }
     fitting = [model for model, micros in bounds.items() if micros <= left_micros]
-    return sorted(fitting, key=lambda model: -bounds[model])[:_MOST_MODELS]
+    return sorted(fitting, key=lambda model: -bounds[model])
 
 
-def _after(tight: list[_Room], timezone: ZoneInfo) -> str | None:
-    if any(room.asked > room.limit for room in tight):
+def _after(rooms: list[_Room], timezone: ZoneInfo) -> str | None:
+    """When the call fits for sure: the tight windows have begun anew and increases, which end by themselves, are over."""
+    if any(room.asked > room.base for room in rooms):
         return None
-    return max(room.resets_at(timezone) for room in tight).isoformat()
+    after = max(room.resets_at(timezone) for room in rooms if not room.fits)
+    over_base = [room for room in rooms if room.used + room.reserved + room.asked > room.base]
+    return max(after, *(room.resets_at(timezone) for room in over_base)).isoformat() if over_base else after.isoformat()
 
 
 def _sentence(room: _Room, would_pass: dict[str, Any], *, resets_at: datetime) -> str:
@@ -168,7 +178,5 @@ def _sentence(room: _Room, would_pass: dict[str, Any], *, resets_at: datetime) -
     if would_pass["after"]:
         parts.append(f"The budget starts anew at {resets_at.isoformat()}.")
     else:
-        parts.append(
-            "It is larger than the whole budget and can only pass when made smaller or after the cap is raised."
-        )
+        parts.append("As it is, it is larger than the whole budget: waiting does not help.")
     return " ".join(parts)

@@ -93,7 +93,8 @@ async def drain() -> None:
 
 async def _refuse(caller: Caller, admission: Admission, answer: lanes.Answer) -> BudgetExceeded:
     book = await pricing.current()
-    refused = refusal(caller, admission, outcome=answer["outcome"], detail=answer["detail"], book=book)
+    on = answer["opened_at"].astimezone(UTC).date()
+    refused = refusal(caller, admission, outcome=answer["outcome"], detail=answer["detail"], book=book, on=on)
     refusals.count(caller, reason=str(refused.details["reason"]), now=clock.now())
     return refused
 

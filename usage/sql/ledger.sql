@@ -70,14 +70,17 @@ BEGIN
     GROUP BY b.id;
 END $$;
 
--- The accounts of some owners in a month and a day, with their limits (NULL: none) including increases in force.
+-- The accounts of some owners in a month and a day, with their limits (NULL: none), with and without the increases
+-- in force.
 CREATE FUNCTION usage_accounts(p_tenant bigint, p_owners bigint[], p_month date, p_day date, p_now timestamptz)
 RETURNS TABLE (
     id bigint, key_id bigint, skill varchar, "window" varchar, period date, limit_tokens bigint, limit_micros bigint,
-    settled_tokens bigint, reserved_tokens bigint, settled_micros bigint, reserved_micros bigint
+    base_tokens bigint, base_micros bigint, settled_tokens bigint, reserved_tokens bigint, settled_micros bigint,
+    reserved_micros bigint
 ) LANGUAGE sql STABLE AS $$
     SELECT a.id, a.key_id, a.skill, a."window", a.period,
            b.limit_tokens + coalesce(i.extra_tokens, 0)::bigint, b.limit_micros + coalesce(i.extra_micros, 0)::bigint,
+           b.limit_tokens, b.limit_micros,
            a.settled_tokens, a.reserved_tokens, a.settled_micros, a.reserved_micros
     FROM usage_budgetaccount a
     LEFT JOIN tenants_budget b ON b.tenant_id = p_tenant AND coalesce(b.key_id, 0) = coalesce(a.key_id, 0)
@@ -134,7 +137,7 @@ BEGIN
         END IF;
         RETURN NEXT (
             p_calls[1].ordinal, CASE WHEN v_is_budgeted THEN 'budget' ELSE 'unbudgeted' END, NULL, p_month, NULL, p_now, NULL, NULL,
-            jsonb_build_object('accounts', v_asks, 'day', p_day)
+            jsonb_build_object('accounts', v_asks)
         )::usage_answer;
         RETURN;
     END IF;
