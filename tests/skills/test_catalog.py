@@ -74,7 +74,7 @@ def test_load_brings_in_the_built_in_skills_once() -> None:
     assert stored.digest == catalog.read_folder(catalog.BUILTIN / "classify" / "1").content.digest()
 
 
-def test_loading_again_takes_under_300_milliseconds() -> None:
+def test_loading_again_is_quick() -> None:
     catalog.load()
 
     started = time.monotonic()
