@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 import httpx2
 import psycopg
 from psycopg.rows import dict_row
+
+from tests.tenants.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSES = ("input_tokens", "output_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens")
@@ -161,3 +164,29 @@ def conninfo(dsn: str) -> str:
         "dbname": parts.path.lstrip("/"),
     }
     return psycopg.conninfo.make_conninfo(**{name: value for name, value in values.items() if value})
+
+
+@contextmanager
+def running(log: Path) -> Iterator[Gateway]:
+    """This function will run a platform on a database of its own beside DATABASE_URL, and remove it all afterwards."""
+    base = os.environ["DATABASE_URL"]
+    name = f"live_{os.getpid()}"
+    valkey = Valkey()
+    _on_the_server(base, f"CREATE DATABASE {name}")
+    try:
+        valkey.start()
+        database = urlsplit(base)._replace(path=f"/{name}").geturl()
+        gateway = Gateway(database=database, redis=f"{valkey.url}?db=0", log=log)
+        try:
+            yield gateway
+        finally:
+            gateway.close()
+    finally:
+        valkey.close()
+        _on_the_server(base, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _on_the_server(dsn: str, statement: str) -> None:
+    any_database = urlsplit(dsn)._replace(path="/postgres").geturl()  # the one it names need not exist yet
+    with psycopg.connect(conninfo(any_database), autocommit=True) as connection:
+        connection.execute(statement.encode())
