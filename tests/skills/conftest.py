@@ -4,6 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.live import (  # noqa: F401 - fixtures
+    daphne_server,
+    everywhere,
+    live,
+    live_emulator,
+    live_environment,
+    live_tenant,
+    live_uvicorn,
+    uvicorn_server,
+)
 from tests.skills.gateway import Gateway, Key, MakeKey, running
 
 
