@@ -6,6 +6,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 Schema = dict[str, Any]
+ANALYSIS = "analysis"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,11 @@ class Content:
     def is_text(self) -> bool:
         """Whether the answer is plain text rather than JSON."""
         return self.output_schema is None
+
+    @property
+    def is_analysis(self) -> bool:
+        """Whether it works on documents step by step rather than answering one call."""
+        return self.policy.get("kind") == ANALYSIS
 
     def as_columns(self) -> dict[str, Any]:
         """This function will return the content by column of SkillVersion."""

@@ -24,6 +24,8 @@ app.conf.update(
     accept_content=["json"],
     timezone="UTC",
     task_default_queue="default",
+    # Analyses are long: workers of their own take them (`-Q analyses`), so that the timetable is never kept waiting.
+    task_routes={"skills.run_analysis": {"queue": "analyses"}},
     beat_schedule={
         "sweep lapsed usage events": {"task": "usage.sweep", "schedule": 10.0, "options": {"expires": 10}},
         "make partitions ahead": {
@@ -49,6 +51,13 @@ app.conf.update(
         "verify the ledger": {
             "task": "usage.verify_ledger",
             "schedule": crontab(hour=3, minute=17),
+            "options": {"expires": 3600},
+        },
+        "announce analyses": {"task": "skills.dispatch_analyses", "schedule": 5.0, "options": {"expires": 10}},
+        "deliver webhooks": {"task": "skills.deliver_webhooks", "schedule": 5.0, "options": {"expires": 10}},
+        "delete expired analyses": {
+            "task": "skills.delete_expired_analyses",
+            "schedule": crontab(minute=23),
             "options": {"expires": 3600},
         },
         "say the worker is alive": {"task": "usage.worker_pulse", "schedule": 5.0, "options": {"expires": 5}},

@@ -104,12 +104,16 @@ class Analysis(models.Model):
                 condition=Q(deleted_at__isnull=True) | Q(state__in=["succeeded", "failed", "cancelled"]),
                 name="analysis_ends_before_it_is_deleted",
             ),
-            models.CheckConstraint(condition=Q(steps_done__lte=F("steps_total")), name="analysis_steps_done_are_planned"),
+            models.CheckConstraint(
+                condition=Q(steps_done__lte=F("steps_total")), name="analysis_steps_done_are_planned"
+            ),
         ]
         indexes = [
             models.Index(fields=["tenant", "-id"], name="analyses_of_a_tenant"),
             models.Index(
-                fields=["tenant", "-priority", "id"], name="analyses_waiting", condition=Q(state__in=["queued", "running"])
+                fields=["tenant", "-priority", "id"],
+                name="analyses_waiting",
+                condition=Q(state__in=["queued", "running"]),
             ),
             models.Index(fields=["expires_at"], name="analyses_to_delete", condition=Q(deleted_at__isnull=True)),
         ]
@@ -127,7 +131,9 @@ class AnalysisDocument(models.Model):
     media_type = models.CharField(max_length=100)
     size_bytes = models.PositiveBigIntegerField()
     digest = models.BinaryField(max_length=32, help_text="SHA-256 of what was sent.")
-    path = models.CharField(max_length=255, blank=True, default="", db_default="", help_text="Below the uploads folder.")
+    path = models.CharField(
+        max_length=255, blank=True, default="", db_default="", help_text="Below the uploads folder."
+    )
     text = models.TextField(null=True, blank=True)  # noqa: DJ001 - null until extracted; an empty text is an answer
     pages = models.JSONField(null=True, blank=True, help_text="Offsets at which pages start; null without pages.")
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from skills.api import messages, streams, tickets, views
+from skills.api import analyses, messages, streams, tickets, views, webhooks
 
 urlpatterns = [
     path("skills", views.SkillsView.as_view()),
@@ -13,6 +13,16 @@ urlpatterns = [
     path("completions", views.CompletionsView.as_view()),
     path("messages", messages.MessagesView.as_view()),
     path("messages/count_tokens", messages.CountTokensView.as_view()),
+    path("analyses", analyses.AnalysesView.as_view()),
+    path("analyses/<str:analysis_id>", analyses.AnalysisView.as_view()),
+    path("analyses/<str:analysis_id>/events", analyses.EventsView.as_view()),
+    path("analyses/<str:analysis_id>/result", analyses.ResultView.as_view()),
+    path("analyses/<str:analysis_id>/cancel", analyses.CancelView.as_view()),
+    path("analyses/<str:analysis_id>/resume", analyses.ResumeView.as_view()),
+    path("webhooks", webhooks.EndpointsView.as_view()),
+    path("webhooks/<str:endpoint_id>", webhooks.EndpointView.as_view()),
+    path("webhooks/<str:endpoint_id>/rotate", webhooks.RotateView.as_view()),
+    path("webhooks/deliveries/<str:delivery_id>/redeliver", webhooks.RedeliverView.as_view()),
     path("models", messages.ModelsView.as_view()),
     path("models/<str:model_id>", messages.ModelView.as_view()),
 ]

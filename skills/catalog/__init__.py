@@ -5,7 +5,7 @@ from skills.catalog.files import Folder, read_folder
 from skills.catalog.labels import point, rollback
 from skills.catalog.listing import describe, describe_one
 from skills.catalog.loading import BUILTIN, Loaded, load
-from skills.catalog.lookup import forget, resolve
+from skills.catalog.lookup import forget, resolve, stored
 from skills.catalog.publishing import publish
 from skills.versions import Content, Version
 
@@ -25,4 +25,5 @@ __all__ = [
     "read_folder",
     "resolve",
     "rollback",
+    "stored",
 ]

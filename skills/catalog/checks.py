@@ -5,11 +5,12 @@ from typing import Any
 
 from kit.errors import InvalidRequest
 from skills import schemas, templates
-from skills.versions import Content
+from skills.versions import ANALYSIS, Content
 
 MAX_SYSTEM_BYTES = 64 * 1024
 MAX_OUTPUT_TOKENS = 64_000
 _FALLBACKS = 3
+_PART_BYTES = {"part_bytes": (1_000, 400_000), "overlap_bytes": (0, 20_000)}
 
 
 def check(content: Content) -> None:
@@ -48,8 +49,15 @@ def _token_faults(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def _policy_faults(policy: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    if unknown := sorted(policy.keys() - {"fallbacks"}):
-        yield "policy", f"knows only `fallbacks`, not `{unknown[0]}`."
+    known = {"fallbacks", "kind", *(_PART_BYTES if policy.get("kind") == ANALYSIS else ())}
+    if unknown := sorted(policy.keys() - known):
+        yield "policy", f"does not know `{unknown[0]}`."
+    if policy.get("kind", ANALYSIS) != ANALYSIS:
+        yield "policy/kind", f"is `{ANALYSIS}` or absent."
+    for name, (least, most) in _PART_BYTES.items():
+        size = policy.get(name, least)
+        if not isinstance(size, int) or not least <= size <= most:
+            yield f"policy/{name}", f"must be a whole number from {least:,} to {most:,}."
     names = policy.get("fallbacks", [])
     if not isinstance(names, list) or len(names) > _FALLBACKS or not all(isinstance(n, str) and n for n in names):
         yield "policy/fallbacks", f"must be a list of at most {_FALLBACKS} models or aliases."

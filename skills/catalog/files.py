@@ -30,6 +30,7 @@ _TYPES: dict[str, type] = {
     "documents_from": str,
     "max_tokens_from": str,
     "citations": bool,
+    "kind": str,
 }
 _NEEDED = ("model", "max_tokens")
 
@@ -47,6 +48,8 @@ def read_folder(folder: Path) -> Folder:
     """This function will read one version's folder; raises InvalidRequest that names the file and the fault."""
     front, body = _skill_file(folder / "SKILL.md")
     metadata = _metadata(front.get("metadata"), file=folder / "SKILL.md")
+    if "kind" in metadata:
+        metadata["policy"] = {"kind": metadata.pop("kind"), **metadata.get("policy", {})}
     content = Content(
         description=str(front["description"]).strip(),
         system=body.strip(),

@@ -91,6 +91,11 @@ async def resolve(
     return replace(await _version(pointer.version_id), label=picked)
 
 
+async def stored(version_id: int) -> Version:
+    """This function will return a version that was resolved before, whatever labels say now."""
+    return await _version(version_id)
+
+
 def forget(*, tenant_id: int | None = None, name: str | None = None) -> None:
     """This function will drop what this process remembers of labels, for a tenant, a name, or all.
 

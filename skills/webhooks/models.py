@@ -56,8 +56,7 @@ class WebhookDelivery(models.Model):
                 condition=Q(state__in=["pending", "delivered", "dead"]), name="webhook_delivery_state_is_known"
             ),
             models.CheckConstraint(
-                condition=Q(state="pending", ended_at__isnull=True)
-                | (~Q(state="pending") & Q(ended_at__isnull=False)),
+                condition=Q(state="pending", ended_at__isnull=True) | (~Q(state="pending") & Q(ended_at__isnull=False)),
                 name="webhook_delivery_that_ended_says_when",
             ),
         ]

@@ -22,8 +22,10 @@ def stored(folder: Folder) -> Version:
     return Version(skill=folder.name, **identity, **folder.content.as_columns())
 
 
-def test_the_seven_skills_are_there() -> None:
-    assert sorted({folder.name for folder in READ.values()}) == [
+def test_the_seven_skills_are_there_and_the_five_that_analyse() -> None:
+    analyses = {folder.name for folder in READ.values() if folder.content.is_analysis}
+    assert analyses == {"compare", "contract-review", "digest", "extract-table", "question-set"}
+    assert sorted({folder.name for folder in READ.values()} - analyses) == [
         "answer",
         "chat",
         "classify",

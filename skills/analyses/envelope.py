@@ -1,0 +1,101 @@
+"""The money of one analysis: what each call may use is held before it is made, and what it used is booked after it.
+
+`used + reserved` never passes the envelope. After a breakdown the ledger says what a call used.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from kit import clock, pg
+from kit.pg import Connection
+from usage import consumed
+
+_UNSENT_AFTER = timedelta(seconds=90)  # a call that never reached the ledger by then never will
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in an analysis a call belongs, and which hold of a worker makes it."""
+
+    analysis_id: UUID
+    fence: int
+    level: int
+    position: int
+
+
+async def hold(place: Place, *, run_id: UUID, tokens: int, micros: int) -> bool:
+    """This function will hold what a call may use at most; False when it does not fit or the hold is lost."""
+    given = {
+        "id": place.analysis_id,
+        "fence": place.fence,
+        "run": run_id,
+        "level": place.level,
+        "position": place.position,
+        "tokens": tokens,
+        "micros": micros,
+    }
+    return await pg.execute(_HOLD, given) == 1
+
+
+async def book(run_id: UUID, *, tokens: int, micros: int, outcome: str) -> None:
+    """This function will book what a call used and let go of what was held for it; doing it again changes nothing."""
+    async with pg.connection() as connection:
+        await book_on(connection, run_id, tokens=tokens, micros=micros, outcome=outcome)
+
+
+async def book_on(connection: Connection, run_id: UUID, *, tokens: int, micros: int, outcome: str) -> None:
+    """This function will do what `book` does, within the caller's transaction."""
+    await connection.execute(_BOOK, {"run": run_id, "tokens": tokens, "micros": micros, "outcome": outcome[:64]})
+
+
+async def reconcile(tenant_id: int, analysis_id: UUID) -> int:
+    """This function will book the calls that a lost worker left open, as the ledger has them; returns how many remain."""
+    rows = await pg.fetch_all(_OPEN, {"id": analysis_id})
+    if not rows:
+        return 0
+    known = await consumed.of_runs(
+        tenant_id, [row["run_id"] for row in rows], since=min(row["opened_at"] for row in rows)
+    )
+    return sum([await _reconcile(row, known.get(row["run_id"])) for row in rows])
+
+
+async def _reconcile(row: dict[str, Any], found: consumed.Consumed | None) -> bool:
+    if found is None:
+        if clock.now() - row["opened_at"] < _UNSENT_AFTER:
+            return True
+        found = consumed.Consumed(0, 0, is_open=False)
+    if found.is_open:
+        return True
+    await book(row["run_id"], tokens=found.tokens, micros=found.micros, outcome="lost")
+    return False
+
+
+_HOLD = """
+WITH held AS (
+    UPDATE skills_analysis SET reserved_tokens = reserved_tokens + %(tokens)s, reserved_micros = reserved_micros + %(micros)s
+    WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
+        AND (max_tokens IS NULL OR used_tokens + reserved_tokens + %(tokens)s <= max_tokens)
+        AND (max_micros IS NULL OR used_micros + reserved_micros + %(micros)s <= max_micros)
+    RETURNING id
+)
+INSERT INTO skills_analysiscall (run_id, analysis_id, level, position, reserved_tokens, reserved_micros, opened_at)
+SELECT %(run)s, held.id, %(level)s, %(position)s, %(tokens)s, %(micros)s, now() FROM held
+"""
+# A call that was booked by reconciliation and comes back after all is booked by the difference.
+_BOOK = b"""
+WITH old AS (
+    SELECT run_id, analysis_id, used_tokens, used_micros, reserved_tokens, reserved_micros, closed_at
+    FROM skills_analysiscall WHERE run_id = %(run)s FOR UPDATE
+), closed AS (
+    UPDATE skills_analysiscall c SET used_tokens = %(tokens)s, used_micros = %(micros)s, outcome = %(outcome)s, closed_at = now()
+    FROM old WHERE c.run_id = old.run_id
+)
+UPDATE skills_analysis a SET
+    used_tokens = a.used_tokens + %(tokens)s - old.used_tokens, used_micros = a.used_micros + %(micros)s - old.used_micros,
+    reserved_tokens = a.reserved_tokens - CASE WHEN old.closed_at IS NULL THEN old.reserved_tokens ELSE 0 END,
+    reserved_micros = a.reserved_micros - CASE WHEN old.closed_at IS NULL THEN old.reserved_micros ELSE 0 END
+FROM old WHERE a.id = old.analysis_id
+"""
+_OPEN = "SELECT run_id, opened_at FROM skills_analysiscall WHERE analysis_id = %(id)s AND closed_at IS NULL"

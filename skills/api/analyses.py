@@ -1,0 +1,247 @@
+"""The analysis endpoints: submit, look, follow, steer, delete."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.http import StreamingHttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from kit import clock, ids, sse
+from kit.errors import Conflict, InvalidRequest, SkillgateError, Unavailable
+from kit.rest import AsyncAPIView, respond
+from kit.wire import JSON, StrictJSONParser
+from skills.analyses import dispatch, reading, submission
+from skills.analyses import states as moves
+from skills.analyses.models import Analysis
+from skills.analyses.stages import Brief
+from skills.analyses.submission import Sent, Submission
+from skills.api import analyses_bodies, bodies, documentation, uploads, views
+from skills.api.analyses_bodies import PREFIX, described
+from tenants.api import callers
+from tenants.keys import Caller
+
+EVENT_STREAM = "text/event-stream"
+_SILENCE_SECONDS = 15.0
+_MOST_PER_PAGE = 100
+
+
+class AnalysesView(AsyncAPIView):
+    """All analyses of a tenant."""
+
+    parser_classes: Any = (StrictJSONParser, uploads.FileParser)
+
+    @extend_schema(
+        operation_id="submit_analysis",
+        request={**documentation.body(analyses_bodies.SUBMIT), "multipart/form-data": analyses_bodies.SUBMIT},
+        tags=["analyses"],
+    )
+    async def post(self, request: Request) -> Response:
+        """Submit an analysis; the work begins at once and goes on without the client."""
+        caller = await callers.of_request(request, verb="run")
+        body, kept = await _received(request)
+        try:
+            submitted = await submission.submit(caller, await _asked(request, caller, body, kept), now=clock.now())
+        except BaseException:
+            await asyncio.to_thread(uploads.discard, kept)
+            raise
+        with suppress(Unavailable):  # the timetable announces it
+            await dispatch.wake()
+        content = described(await reading.one(caller.tenant_id, submitted.row["id"]))
+        if submitted.secret is not None:
+            content["callback"] = {"secret": submitted.secret}
+        return respond(content, request=request, status=202, headers={"Location": content["links"]["self"]})
+
+    @extend_schema(operation_id="list_analyses", tags=["analyses"])
+    async def get(self, request: Request) -> Response:
+        """List analyses, the newest first; `state` (repeatable), `skill`, `limit`, `after` (an id) narrow it."""
+        caller = await callers.of_request(request, verb="read", fresh=True)
+        query = request.query_params
+        limit, after = _limit(query.get("limit")), query.get("after")
+        rows = await reading.page(
+            caller.tenant_id,
+            after=None if after is None else _cursor(after),
+            limit=limit + 1,
+            states=_states(query.getlist("state")),
+            skill=query.get("skill"),
+        )
+        shown = [described(row) for row in rows[:limit]]
+        more = {"has_more": len(rows) > limit, "next": shown[-1]["id"] if len(rows) > limit else None}
+        return respond({"data": shown, **more}, request=request)
+
+
+class AnalysisView(AsyncAPIView):
+    """One analysis."""
+
+    @extend_schema(operation_id="get_analysis", tags=["analyses"])
+    async def get(self, request: Request, analysis_id: str) -> Response:
+        """Show an analysis: its state, progress, usage and documents."""
+        caller = await callers.of_request(request, verb="read", fresh=True)
+        row = await reading.one(caller.tenant_id, ids.decode(PREFIX, analysis_id))
+        return respond(described(row), request=request)
+
+    @extend_schema(operation_id="delete_analysis", tags=["analyses"])
+    async def delete(self, request: Request, analysis_id: str) -> Response:
+        """End an analysis if need be and delete its content; what it used stays in the ledger."""
+        caller = await callers.of_request(request, verb="run", fresh=True)
+        row = await reading.one(caller.tenant_id, ids.decode(PREFIX, analysis_id))
+        with suppress(Conflict):
+            await moves.cancel(caller.tenant_id, row["id"])
+        await dispatch.delete(caller.tenant_id, row["id"])
+        return respond({"id": analysis_id, "type": "analysis", "deleted": True}, request=request)
+
+
+class ResultView(AsyncAPIView):
+    """What an analysis came to."""
+
+    @extend_schema(operation_id="get_analysis_result", tags=["analyses"])
+    async def get(self, request: Request, analysis_id: str) -> Response:
+        """Show the answer with its citations, once the analysis has succeeded."""
+        caller = await callers.of_request(request, verb="read", fresh=True)
+        row = await reading.one(caller.tenant_id, ids.decode(PREFIX, analysis_id))
+        if row["result"] is None:
+            raise Conflict(f"The analysis is {row['state']}; it has no result.", state=row["state"])
+        return respond(analyses_bodies.result(row), request=request)
+
+
+class CancelView(AsyncAPIView):
+    """The end of an analysis before its time."""
+
+    @extend_schema(operation_id="cancel_analysis", request=None, tags=["analyses"])
+    async def post(self, request: Request, analysis_id: str) -> Response:
+        """Cancel an analysis; calls under way end within seconds, and what they used is booked."""
+        caller = await callers.of_request(request, verb="run", fresh=True)
+        row = await reading.one(caller.tenant_id, ids.decode(PREFIX, analysis_id))
+        await moves.cancel(caller.tenant_id, row["id"])
+        return respond(described(await reading.one(caller.tenant_id, row["id"])), request=request)
+
+
+class ResumeView(AsyncAPIView):
+    """Going on with an analysis that waits for money or failed."""
+
+    @extend_schema(
+        operation_id="resume_analysis", request=documentation.body(analyses_bodies.RESUME), tags=["analyses"]
+    )
+    async def post(self, request: Request, analysis_id: str) -> Response:
+        """Go on from the last finished step, with a larger envelope if one is given."""
+        caller = await callers.of_request(request, verb="run", fresh=True)
+        body = bodies.check(analyses_bodies.RESUME, request.data if request.META.get("CONTENT_LENGTH") else {})
+        row = await reading.one(caller.tenant_id, ids.decode(PREFIX, analysis_id))
+        await moves.resume(
+            caller.tenant_id,
+            row["id"],
+            max_tokens=body.get("max_tokens"),
+            max_micros=analyses_bodies.micros(body.get("max_cost_usd")),
+        )
+        with suppress(Unavailable):
+            await dispatch.wake()
+        return respond(described(await reading.one(caller.tenant_id, row["id"])), request=request)
+
+
+class EventsView(AsyncAPIView):
+    """What an analysis says as it goes."""
+
+    produces: ClassVar[tuple[str, ...]] = (EVENT_STREAM, JSON)
+
+    @extend_schema(
+        operation_id="follow_analysis", parameters=[documentation.LAST_EVENT_ID], responses=documentation.STREAM,
+        tags=["analyses"],
+    )  # fmt: skip
+    async def get(self, request: Request, analysis_id: str) -> Any:
+        """Stream events as they come, from the one after `Last-Event-ID` on; as JSON, those there are so far."""
+        caller = await callers.of_request(request, verb="read", fresh=True)
+        row = await reading.one(caller.tenant_id, ids.decode(PREFIX, analysis_id))
+        after = _event_number(request.headers.get("last-event-id") or request.query_params.get("after"))
+        if EVENT_STREAM not in request.headers.get("accept", ""):
+            found = await reading.events(row["id"], after=after)
+            return respond({"data": [_event(one) for one in found]}, request=request)
+        stream = _frames(caller, row["id"], after=after, request_id=str(getattr(request, "request_id", "")))
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingHttpResponse(stream, content_type=EVENT_STREAM, headers=headers)
+
+
+async def _received(request: Request) -> tuple[dict[str, Any], list[Sent]]:
+    # A form's files are on disk already, but reading them out of the form takes a while.
+    data = await asyncio.to_thread(lambda: request.data)
+    if not hasattr(data, "lists"):
+        return bodies.check(analyses_bodies.SUBMIT, data), []
+    body, files = uploads.read_form(data)
+    return bodies.check(analyses_bodies.SUBMIT, body), await uploads.keep(files)
+
+
+async def _asked(request: Request, caller: Caller, body: dict[str, Any], kept: list[Sent]) -> Submission:
+    version = await views.resolve(caller, body["skill"], label=body.get("label"), version=body.get("version"))
+    brief = Brief(version, body.get("input", {}), body.get("instructions", ""), body.get("output_schema"))
+    return Submission(
+        brief=brief,
+        documents=[*_written(body), *kept],
+        request_id=str(getattr(request, "request_id", "")),
+        address=callers.address(request),
+        max_tokens=body.get("max_tokens"),
+        max_micros=analyses_bodies.micros(body.get("max_cost_usd")),
+        priority=Analysis.Priority[body.get("priority", "normal").upper()],
+        metadata=body.get("metadata", {}),
+        callback_url=body.get("callback_url"),
+    )
+
+
+def _written(body: dict[str, Any]) -> list[Sent]:
+    given = [{"name": "text", "text": body["text"]}] if "text" in body else []
+    given += body.get("documents", [])
+    return [_sent(one.get("name") or f"document {number}", one["text"]) for number, one in enumerate(given, start=1)]
+
+
+def _sent(name: str, text: str) -> Sent:
+    raw = text.encode()
+    digest = hashlib.sha256(raw).digest()
+    return Sent(name=name, media_type="text/plain", size_bytes=len(raw), digest=digest, text=text)
+
+
+async def _frames(caller: Caller, analysis_id: UUID, *, after: int, request_id: str) -> AsyncGenerator[bytes, None]:
+    try:
+        following = reading.follow(caller.tenant_id, analysis_id, after=after, silence=_SILENCE_SECONDS)
+        async with aclosing(following) as events:
+            async for one in events:
+                if one is None:
+                    yield sse.comment("still here")
+                else:
+                    shown = _event(one)
+                    yield sse.encode(one["name"], shown["data"], id=shown["id"])
+    except SkillgateError as error:
+        yield sse.encode("error", error.envelope(request_id=request_id))
+    yield b"data: [DONE]\n\n"
+
+
+def _event(row: dict[str, Any]) -> dict[str, Any]:
+    return {"id": str(row["id"]), "event": row["name"], "at": row["at"].isoformat(), "data": row["data"]}
+
+
+def _event_number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return 20
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST_PER_PAGE:
+        raise InvalidRequest(f"`limit` must be from 1 to {_MOST_PER_PAGE}.", path="limit")
+    return int(text)
+
+
+def _cursor(text: str) -> UUID:
+    found = ids.decode(PREFIX, text)
+    if found is None:
+        raise InvalidRequest("`after` must be the id of an analysis.", path="after")
+    return found
+
+
+def _states(asked: list[str]) -> list[str]:
+    for state in asked:
+        if state not in analyses_bodies.STATES:
+            raise InvalidRequest(f"`state` is one of {', '.join(analyses_bodies.STATES)}.", path="state")
+    return asked
