@@ -16,7 +16,7 @@ CALLERS = 200
 FITTING = 37
 MAX_TOKENS = 400
 # Longer than it takes to refuse all the others: while a call runs, what it has reserved is not free.
-PROMPT = callers.lasting(8)
+PROMPT = callers.lasting(7)
 
 
 def test_exactly_the_calls_that_fit_the_keys_budget_are_admitted(stack: Stack, key: str) -> None:
@@ -51,7 +51,7 @@ def _race(stack: Stack, *, key: str) -> list[dict[str, Any]]:
         "prompt": PROMPT,
         "max_tokens": MAX_TOKENS,
         "callers": CALLERS // PROCESSES,
-        "begins_at": time.time() + 3,
+        "begins_at": time.time() + 2,
     }
     crowd = [
         subprocess.Popen(
