@@ -186,6 +186,7 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name = "key"
         constraints = [
             models.UniqueConstraint(fields=["tenant", "id"], name="api_key_is_addressed_with_its_tenant"),
             models.CheckConstraint(condition=Q(environment__in=["live", "test"]), name="api_key_environment_is_known"),
@@ -197,6 +198,11 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.display})"
+
+
+def default_thresholds() -> list[int]:
+    """This function will return the percentages at which a budget alerts unless told otherwise."""
+    return [50, 80, 100]
 
 
 class Budget(models.Model):
@@ -224,7 +230,7 @@ class Budget(models.Model):
     limit_micros = models.PositiveBigIntegerField(null=True, blank=True, help_text="Micro-dollars.")
     thresholds = ArrayField(
         models.PositiveSmallIntegerField(),
-        default=list,
+        default=default_thresholds,
         db_default=[50, 80, 100],
         help_text="Percentages that alert once each per window.",
     )
@@ -288,6 +294,7 @@ class AuditEntry(models.Model):
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name_plural = "audit entries"
         indexes = [models.Index(fields=["tenant", "-at"], name="audit_by_tenant")]
 
     def __str__(self) -> str:

@@ -78,12 +78,13 @@ class _Bucket:
     """A minute's allowance that refills steadily, as the limiter's does."""
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._left, self._at = float(limit), float(limit), None
+        self._limit, self._left = float(limit), float(limit)
+        self._at: datetime | None = None
 
     def fits(self, amount: int, *, at: datetime) -> bool:
         if self._at is not None:
             self._left = min(self._limit, self._left + self._limit * (at - self._at).total_seconds() / 60)
-        self._at: datetime | None = at
+        self._at = at
         return amount <= self._left + 1e-6
 
     def take(self, amount: int) -> None:

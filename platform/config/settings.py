@@ -38,6 +38,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_static",
     "axes",
     "csp",
+    "django_structlog",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -158,6 +159,7 @@ _UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": ["console.appearance.style"],
     "SCRIPTS": ["console.appearance.script"],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "console.appearance.icon"}],
     "BORDER_RADIUS": "6px",
     "COLORS": "console.appearance.colors",
     "LOGIN": {"form": "console.signin.SignInForm"},
@@ -218,6 +220,8 @@ SKILL_MODELS = {
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
+DATE_FORMAT = "j M Y"
+DATETIME_FORMAT = "j M Y, H:i"
 LANGUAGE_CODE = "en"
 
 # --- API ---------------------------------------------------------------------------------------------------------------
@@ -245,14 +249,22 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-# --- Logs --------------------------------------------------------------------------------------------------------------
+# --- Logs and metrics --------------------------------------------------------------------------------------------------
+LOG_REQUESTS = env.bool("SKILLGATE_LOG_REQUESTS", default=True)
+LOG_PROMPTS_OF = frozenset(env.list("SKILLGATE_LOG_PROMPTS_OF", default=[]))
+METRICS_TOKEN = env.str("SKILLGATE_METRICS_TOKEN", default="")
+WORKER_METRICS_ADDRESS = env.str("SKILLGATE_WORKER_METRICS_ADDRESS", default="")
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = 10  # the line of a task's end says all of it again
+_LOG_FORMAT = env.str("SKILLGATE_LOG_FORMAT", default="pretty" if DEBUG else "json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {"line": {"()": "kit.logs.formatter", "is_pretty": _LOG_FORMAT == "pretty"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("SKILLGATE_LOG_LEVEL", default="WARNING")},
     "loggers": {
+        "skillgate": {"level": "INFO"},
         # Refusals are answers, not incidents: what went wrong is in the response and in the counts.
         "django.request": {"level": "ERROR"},
         "django": {"handlers": [], "propagate": True},

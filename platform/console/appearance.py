@@ -18,6 +18,11 @@ def script(_request: HttpRequest) -> str:
     return static("console/console.js")
 
 
+def icon(_request: HttpRequest) -> str:
+    """This function will return the address of the icon in the browser's tab."""
+    return static("console/icon.svg")
+
+
 def colors(_request: HttpRequest) -> dict[str, dict[str, str]]:
     """This function will return the palette: a cool grey and a deep teal whose text on white passes WCAG AA."""
     return {

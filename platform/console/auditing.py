@@ -66,6 +66,7 @@ class AuditList(TenantList):
     """Every entry of the tenant."""
 
     right = "audit.see"
+    list_display_links = ("at",)
     list_display = ("at", "actor", "action", "subject", "address", "what")
     list_filter = (AreaFilter, AgeFilter)
     lookups = ("area", "days")
@@ -97,7 +98,7 @@ class AuditList(TenantList):
     @admin.display(description="Details")
     def what(self, entry: AuditEntry) -> str:
         """This function will show what changed, in brief."""
-        return render_to_string("console/audit/brief.html", {"rows": described(entry.details)[:3], "entry": entry})
+        return render_to_string("console/audit/brief.html", {"rows": described(entry.details)[:3]})
 
 
 def rows_of(found: QuerySet[AuditEntry]) -> Iterator[tuple[str, ...]]:

@@ -54,7 +54,7 @@ def invite(request: HttpRequest) -> HttpResponseBase:
     """This function will invite someone by mail."""
     form = InviteForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        given, by = form.cleaned_data, _access(request)
+        given, by = form.cleaned_data, scope.member(request)
         invited = form.attempt(
             lambda: invitations.invite(
                 given["email"], role=given["role"], by=by, now=clock.now(), address=address(request)
@@ -64,7 +64,7 @@ def invite(request: HttpRequest) -> HttpResponseBase:
             mails.send_invitation(invited)
             messages.success(request, f"{invited.invitation.email} gets a link that is good for three days.")
             return redirect(HOME)
-    return _form(request, form, title="Invite a colleague", submit="Invite")
+    return _form(request, form, title="Invite a colleague", submit_label="Invite")
 
 
 @page("colleagues/invitations/<int:pk>/withdraw/", name="invitation_withdraw", right="colleagues.change")
@@ -73,11 +73,11 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponseBase:
     invitation = get_object_or_404(scope.rows(Invitation, request).select_related("tenant"), pk=pk)
     form = ConsoleForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        by, now = _access(request), clock.now()
+        by, now = scope.member(request), clock.now()
         form.attempt(lambda: invitations.withdraw(invitation, by=by, now=now, address=address(request)))
         if form.is_valid():
             return redirect(HOME)
-    return _form(request, form, title=f"Withdraw the invitation of {invitation.email}", submit="Withdraw")
+    return _form(request, form, title=f"Withdraw the invitation of {invitation.email}", submit_label="Withdraw")
 
 
 @page("colleagues/<int:pk>/role/", name="member_role", right="colleagues.change")
@@ -86,12 +86,12 @@ def role(request: HttpRequest, pk: int) -> HttpResponseBase:
     membership = _membership(request, pk)
     form = RoleForm(request.POST or None, initial={"role": membership.role})
     if request.method == "POST" and form.is_valid():
-        wanted, by = form.cleaned_data["role"], _access(request)
+        wanted, by = form.cleaned_data["role"], scope.member(request)
         form.attempt(lambda: memberships.change_role(membership, role=wanted, by=by, address=address(request)))
         if form.is_valid():
             messages.success(request, f"{membership.user.username} is {wanted} now.")
             return redirect(HOME)
-    return _form(request, form, title=f"Role of {membership.user.username}", submit="Save")
+    return _form(request, form, title=f"Role of {membership.user.username}", submit_label="Save")
 
 
 @page("colleagues/<int:pk>/remove/", name="member_remove", right="colleagues.change")
@@ -100,11 +100,11 @@ def remove(request: HttpRequest, pk: int) -> HttpResponseBase:
     membership = _membership(request, pk)
     form = ConsoleForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        by = _access(request)
+        by = scope.member(request)
         form.attempt(lambda: memberships.remove(membership, by=by, address=address(request)))
         if form.is_valid():
             return redirect(HOME)
-    return _form(request, form, title=f"Remove {membership.user.username}", submit="Remove", is_danger=True)
+    return _form(request, form, title=f"Remove {membership.user.username}", submit_label="Remove", is_danger=True)
 
 
 def _form(request: HttpRequest, form: ConsoleForm, **context: Any) -> HttpResponseBase:
@@ -113,7 +113,3 @@ def _form(request: HttpRequest, form: ConsoleForm, **context: Any) -> HttpRespon
 
 def _membership(request: HttpRequest, pk: int) -> Membership:
     return get_object_or_404(scope.rows(Membership, request).select_related("user", "tenant"), pk=pk)
-
-
-def _access(request: HttpRequest) -> Any:
-    return scope.access_of(request)

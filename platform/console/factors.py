@@ -30,7 +30,7 @@ class Setup:
 
 def confirmed(user: User) -> bool:
     """This function will tell whether someone has a second factor."""
-    return TOTPDevice.objects.filter(user=user, confirmed=True).exists()
+    return bool(TOTPDevice.objects.filter(user=user, confirmed=True).exists())
 
 
 def setup(user: User) -> Setup:

@@ -91,12 +91,13 @@ class DollarsField(forms.DecimalField):
 def _dress(field: forms.Field) -> None:
     for plain, dressed in _WIDGETS:
         if type(field.widget) is plain:
-            options = {"choices": field.widget.choices} if isinstance(field.widget, forms.Select) else {}
-            attrs = {"rows": "4", **field.widget.attrs} if plain is forms.Textarea else field.widget.attrs
+            options = {"choices": field.widget.choices} if isinstance(field.widget, forms.widgets.ChoiceWidget) else {}
+            attrs = {**field.widget.attrs, "rows": "4"} if plain is forms.Textarea else field.widget.attrs
             field.widget = dressed(attrs=attrs, **options)
             break
     if isinstance(field, MomentField):
         classes = " ".join(widgets.DATETIME_CLASSES)
-        field.widget = forms.DateTimeInput(attrs={"type": "datetime-local", "class": f"{classes} max-w-2xl"})
+        moment: Any = field  # the stubs take a widget for its class here
+        moment.widget = forms.DateTimeInput(attrs={"type": "datetime-local", "class": f"{classes} max-w-2xl"})
     if isinstance(field, forms.DecimalField):
         field.widget.attrs["step"] = "any"

@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
-from django.urls import URLPattern, path
-from unfold.admin import ModelAdmin
-from unfold.views import ChangeList as UnfoldChangeList
+from django.urls import URLPattern, path, reverse
 
 from console import pages, scope
+from console.theme import ChangeList, ModelAdmin
 
 View = Callable[..., HttpResponseBase]
 
@@ -103,8 +101,13 @@ class TenantList(ModelAdmin):
         """This function will get for a page's rows what their columns show, in a fixed number of queries."""
 
 
-class _Prepared(UnfoldChangeList):
+class _Prepared(ChangeList):
+    def url_for_result(self, result: Any) -> str:
+        meta = self.opts
+        return reverse(f"admin:{meta.app_label}_{meta.model_name}_detail", args=[result.pk])
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list = list(self.result_list)
-        self.model_admin.prepare(request, self.result_list)
+        own: Any = self.model_admin
+        own.prepare(request, self.result_list)

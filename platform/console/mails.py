@@ -35,7 +35,7 @@ def send_reset_links(users: Iterable[User], *, tokens: Any) -> None:
 
 
 def _link(name: str, *parts: str) -> str:
-    return settings.BASE_URL.rstrip("/") + reverse(name, args=parts)
+    return f"{settings.BASE_URL.rstrip('/')}{reverse(name, args=parts)}"
 
 
 def _send(subject: str, text: str, *, to: str) -> None:

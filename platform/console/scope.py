@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
 from skills.models import Skill, SkillLabel, SkillLabelMove, SkillVersion
 from tenants import access
 from tenants.access import Access
+from tenants.api.callers import address
 from tenants.models import Tenant, User
 
 Row = TypeVar("Row", bound=Model)
@@ -32,6 +34,24 @@ def access_of(request: Any) -> Access | None:
         request.console_access = access.of(request.user)
     found: Access | None = request.console_access
     return found
+
+
+def member(request: Any) -> Access:
+    """This function will return what the person behind a permitted request may do."""
+    found = access_of(request)
+    if found is None:
+        raise PermissionDenied
+    return found
+
+
+def by(request: Any) -> dict[str, Any]:
+    """This function will return who acts and from where, as the domain's verbs take it."""
+    return {"actor": member(request).user.username, "address": address(request)}
+
+
+def skills(request: HttpRequest) -> list[str]:
+    """This function will return the names of the skills that the tenant can call."""
+    return sorted(set(rows(Skill, request).values_list("name", flat=True)))
 
 
 def may(request: HttpRequest, right: str) -> bool:

@@ -14,7 +14,6 @@ from console.forms import ConsoleForm, LinesField
 from console.pages import page, render
 from kit import clock
 from tenants import configuration, provider_keys
-from tenants.api.callers import address
 from tenants.configuration import Configuration
 
 HOME = "admin:settings"
@@ -64,12 +63,14 @@ class ProviderKeyForm(ConsoleForm):
 @page("settings/", name="settings", right="settings.see")
 def settings(request: HttpRequest) -> HttpResponseBase:
     """This function will show the configuration, and change it for those who may."""
-    tenant = _access(request).tenant
+    tenant = scope.member(request).tenant
     may_change = scope.may(request, "settings.change")
     initial = {name: getattr(tenant, name) for name in configuration.NAMES}
     form = SettingsForm((request.POST or None) if may_change else None, initial=initial)
     if request.method == "POST" and may_change and form.is_valid():
-        form.attempt(lambda: configuration.configure(tenant, wanted=Configuration(**form.cleaned_data), **_by(request)))
+        form.attempt(
+            lambda: configuration.configure(tenant, wanted=Configuration(**form.cleaned_data), **scope.by(request))
+        )
         if form.is_valid():
             messages.success(request, "Saved.")
             return redirect(HOME)
@@ -92,26 +93,18 @@ def settings(request: HttpRequest) -> HttpResponseBase:
 @sensitive_post_parameters("provider_key")
 def provider_key(request: HttpRequest) -> HttpResponseBase:
     """This function will store or remove the tenant's own Anthropic key."""
-    tenant = _access(request).tenant
+    tenant = scope.member(request).tenant
     if request.method == "POST" and "remove" in request.POST:
-        provider_keys.remove(tenant, **_by(request))
+        provider_keys.remove(tenant, **scope.by(request))
         messages.success(request, "Removed. Calls go by the platform's key again.")
         return redirect(HOME)
     form = ProviderKeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         secret = form.cleaned_data["provider_key"]
-        form.attempt(lambda: provider_keys.store(tenant, secret=secret, now=clock.now(), **_by(request)))
+        form.attempt(lambda: provider_keys.store(tenant, secret=secret, now=clock.now(), **scope.by(request)))
         if form.is_valid():
             messages.success(request, "Stored. Calls go by this key from now on.")
             return redirect(HOME)
     return render(
-        request, "console/form.html", title="Anthropic key", form=form, submit="Store", back=redirect(HOME).url
+        request, "console/form.html", title="Anthropic key", form=form, submit_label="Store", back=redirect(HOME).url
     )
-
-
-def _access(request: HttpRequest) -> Any:
-    return scope.access_of(request)
-
-
-def _by(request: HttpRequest) -> dict[str, str]:
-    return {"actor": _access(request).user.username, "address": address(request)}

@@ -11,9 +11,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django_otp import devices_for_user, match_token
 from django_ratelimit.core import get_usage
-from unfold.forms import AuthenticationForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from console.theme import AuthenticationForm
 from kit import redis as kit_redis
 from tenants import access
 from tenants.api.callers import address

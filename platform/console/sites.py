@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, path, reverse
-from unfold.sites import UnfoldAdminSite
+from django.utils import timezone
 
 from console import account, pages, scope, walls
+from console.theme import AdminSite
 
 View = Callable[..., Any]
 # About the person alone, so without a tenant's wall; each looks only at the person who is signed in.
@@ -18,7 +20,7 @@ _OWN_ACCOUNT = {"logout", "password_change", "password_change_done", "second_fac
 _NEVER = {"view_on_site", "search", "autocomplete"}
 
 
-class ConsoleSite(UnfoldAdminSite):
+class ConsoleSite(AdminSite):
     """What both sites have in common: pages about one's own account, and no door that nobody needs."""
 
     site_title = "Skillgate"
@@ -27,12 +29,12 @@ class ConsoleSite(UnfoldAdminSite):
     login_template = "console/login.html"
     logout_template = "console/signed_out.html"
 
-    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]  # Unfold says patterns only
+    def get_urls(self) -> list[URLPattern | URLResolver]:
         """This function will return the site's addresses."""
         found = [url for url in super().get_urls() if getattr(url, "name", None) not in _NEVER]
         return [path("second-factor/", self.admin_view(self.second_factor), name="second_factor"), *found]
 
-    def admin_view(self, view: View, cacheable: bool = False) -> View:  # noqa: FBT001, FBT002 - Django's signature
+    def admin_view(self, view: View, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         """This function will wrap every view of the site: permission first, then what the site puts around it."""
         return super().admin_view(self._framed(view), cacheable)
 
@@ -71,7 +73,7 @@ class TenantSite(ConsoleSite):
         """This function will let in the members of a tenant."""
         return scope.access_of(request) is not None
 
-    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]
+    def get_urls(self) -> list[URLPattern | URLResolver]:
         """This function will return the site's addresses: what strangers may see, the pages, the models."""
         views = [path(page.path, self.admin_view(page.view), name=page.name) for page in pages.declared()]
         return [*account.public_urls(), *views, *super().get_urls()]
@@ -87,7 +89,7 @@ class TenantSite(ConsoleSite):
         found = scope.access_of(request)
         if found is None or view.__name__ in _OWN_ACCOUNT:
             return super().frame(view, request, *args, **kwargs)
-        with walls.within(found.tenant.pk):
+        with timezone.override(ZoneInfo(found.tenant.timezone)), walls.within(found.tenant.pk):
             response = super().frame(view, request, *args, **kwargs)
             return response.render() if hasattr(response, "render") else response
 

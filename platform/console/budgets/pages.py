@@ -13,9 +13,7 @@ from console.budgets.forms import BudgetForm, IncreaseForm
 from console.forms import ConsoleForm
 from console.pages import page, render
 from kit import clock
-from skills.models import Skill
 from tenants import budgets
-from tenants.api.callers import address
 from tenants.models import ApiKey, Budget, BudgetIncrease
 from usage import replays, standings
 
@@ -26,7 +24,7 @@ _MOST_KEYS = 500
 @page("budgets/", name="budgets", right="budgets.see")
 def overview(request: HttpRequest) -> HttpResponseBase:
     """This function will show the tenant's budgets, the month burning down, and what was added for a time."""
-    tenant, now = _access(request).tenant, clock.now()
+    tenant, now = scope.member(request).tenant, clock.now()
     found = standings.of_tenant(tenant.pk)
     monthly = next((one for one in found if not one.skill and one.window == "month"), None)
     chart = None
@@ -53,7 +51,9 @@ def overview(request: HttpRequest) -> HttpResponseBase:
 @page("budgets/set/", name="budget_set", right="budgets.change")
 def set_budget(request: HttpRequest) -> HttpResponseBase:
     """This function will make or replace a budget, or say what it would have blocked."""
-    form = BudgetForm(request.POST or None, keys=_keys(request), skills=_skills(request), initial=_initial(request))
+    form = BudgetForm(
+        request.POST or None, keys=_keys(request), skills=scope.skills(request), initial=_initial(request)
+    )
     replay = None
     if request.method == "POST" and form.is_valid():
         if "try" in request.POST:
@@ -66,7 +66,7 @@ def set_budget(request: HttpRequest) -> HttpResponseBase:
         "console/form.html",
         title="Set a budget",
         form=form,
-        submit="Save",
+        submit_label="Save",
         back=redirect(HOME).url,
         can_try=True,
         replay=replay,
@@ -81,13 +81,13 @@ def increase(request: HttpRequest, pk: int) -> HttpResponseBase:
     if request.method == "POST" and form.is_valid():
         wanted = {**form.cleaned_data, "extra_tokens": form.cleaned_data["extra_tokens"] or 0}
         wanted["extra_micros"] = wanted["extra_micros"] or 0
-        by = _access(request).user
-        form.attempt(lambda: budgets.increase(budget, now=clock.now(), created_by=by, **wanted, **_by(request)))
+        by = scope.member(request).user
+        form.attempt(lambda: budgets.increase(budget, now=clock.now(), created_by=by, **wanted, **scope.by(request)))
         if form.is_valid():
             messages.success(request, "Raised. It counts from the next call on.")
             return redirect(HOME)
     return render(
-        request, "console/form.html", title=f"Raise {budget}", form=form, submit="Raise", back=redirect(HOME).url
+        request, "console/form.html", title=f"Raise {budget}", form=form, submit_label="Raise", back=redirect(HOME).url
     )
 
 
@@ -97,7 +97,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponseBase:
     budget = _budget(request, pk)
     form = ConsoleForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        form.attempt(lambda: budgets.remove(budget, now=clock.now(), **_by(request)))
+        form.attempt(lambda: budgets.remove(budget, now=clock.now(), **scope.by(request)))
         if form.is_valid():
             messages.success(request, "Removed.")
             return redirect(HOME)
@@ -107,7 +107,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponseBase:
         title=f"Remove {budget}",
         intro="What it limited is limited by the other budgets only, from the next call on.",
         form=form,
-        submit="Remove",
+        submit_label="Remove",
         back=redirect(HOME).url,
         is_danger=True,
     )
@@ -117,7 +117,7 @@ def _save(request: HttpRequest, form: BudgetForm) -> Budget | None:
     given = form.cleaned_data
     return form.attempt(
         lambda: budgets.set_budget(
-            _access(request).tenant,
+            scope.member(request).tenant,
             now=clock.now(),
             key=form.chosen_key,
             skill=given["skill"],
@@ -125,7 +125,7 @@ def _save(request: HttpRequest, form: BudgetForm) -> Budget | None:
             limit_tokens=given["limit_tokens"],
             limit_micros=given["limit_micros"],
             thresholds=given["thresholds"],
-            **_by(request),
+            **scope.by(request),
         )
     )
 
@@ -136,7 +136,7 @@ def _replay(request: HttpRequest, form: BudgetForm) -> replays.Replay:
         limit_tokens=given["limit_tokens"], limit_micros=given["limit_micros"], window=given["window"]
     )
     return replays.replay(
-        _access(request).tenant.pk,
+        scope.member(request).tenant.pk,
         proposal=proposal,
         now=clock.now(),
         family_id=(key.family_id or key.pk) if key else None,
@@ -164,15 +164,3 @@ def _budget(request: HttpRequest, pk: int) -> Budget:
 def _keys(request: HttpRequest) -> list[ApiKey]:
     """The first key of each family, which is where its budget hangs."""
     return list(scope.rows(ApiKey, request).filter(family=None).order_by("name", "pk")[:_MOST_KEYS])
-
-
-def _skills(request: HttpRequest) -> list[str]:
-    return sorted(set(scope.rows(Skill, request).values_list("name", flat=True)))
-
-
-def _access(request: HttpRequest) -> Any:
-    return scope.access_of(request)
-
-
-def _by(request: HttpRequest) -> dict[str, str]:
-    return {"actor": _access(request).user.username, "address": address(request)}

@@ -9,8 +9,6 @@ from console.forms import ConsoleForm, LinesField, MomentField
 from tenants.keys.scopes import VERBS, Terms
 from tenants.models import ApiKey
 
-_NUMBER = {"min_value": 1}
-
 
 class TermsForm(ConsoleForm):
     """What a key may do and how much of it."""
@@ -30,9 +28,9 @@ class TermsForm(ConsoleForm):
     allowed_networks = LinesField(
         label="Networks", help_text="CIDR ranges it may call from, one per line, such as 192.0.2.0/24. Empty: any."
     )
-    requests_per_minute = forms.IntegerField(initial=60, **_NUMBER)
-    tokens_per_minute = forms.IntegerField(initial=200_000, **_NUMBER)
-    concurrent_calls = forms.IntegerField(initial=20, **_NUMBER)
+    requests_per_minute = forms.IntegerField(initial=60, min_value=1)
+    tokens_per_minute = forms.IntegerField(initial=200_000, min_value=1)
+    concurrent_calls = forms.IntegerField(initial=20, min_value=1)
     expires_at = MomentField(required=False, label="Expires", help_text="In the tenant's time zone. Empty: never.")
 
     def __init__(self, *args: Any, skills: list[str], **kwargs: Any) -> None:

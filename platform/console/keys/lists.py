@@ -9,7 +9,6 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
-from unfold.decorators import action
 
 from console import scope
 from console.keys import pages
@@ -109,7 +108,7 @@ class KeyList(TenantList):
         """This function will show when a key ends by itself."""
         return key.expires_at
 
-    @action(description="Revoke…")
+    @admin.action(description="Revoke…")
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> Any:
         """This function will ask for the reason to revoke the ticked keys."""
         return pages.ask_to_revoke(request, chosen=queryset)

@@ -16,12 +16,10 @@ from console.keys.forms import IssueForm, RevokeForm, RevokeSeveralForm, RotateF
 from console.lists import View
 from console.pages import render
 from kit import clock
-from skills.models import Skill
 from tenants import keys
-from tenants.api.callers import address
 from tenants.keys import changing
 from tenants.models import ApiKey, AuditEntry, Refusal
-from usage import standings
+from usage import replays, standings
 
 MOST_AT_ONCE = 500
 LIST = "admin:tenants_apikey_changelist"
@@ -52,9 +50,9 @@ def state_of(key: ApiKey, *, now: datetime) -> str:
 
 def issue(request: HttpRequest) -> HttpResponseBase:
     """This function will issue a key and show its secret, this once."""
-    form = IssueForm(request.POST or None, skills=_skills(request))
+    form = IssueForm(request.POST or None, skills=scope.skills(request))
     if request.method == "POST" and form.is_valid():
-        found = _access(request)
+        found = scope.member(request)
         issued = form.attempt(
             lambda: keys.issue(
                 found.tenant,
@@ -62,14 +60,12 @@ def issue(request: HttpRequest) -> HttpResponseBase:
                 created_by=found.user,
                 monthly_token_budget=form.cleaned_data["monthly_token_budget"],
                 **_options(form.terms(environment=form.cleaned_data["environment"])),
-                **_by(request),
+                **scope.by(request),
             )
         )
         if issued is not None:
             return _shown_once(request, issued)
-    return render(
-        request, "console/form.html", title="Issue a key", form=form, submit="Issue", back=_list(), narrow=False
-    )
+    return render(request, "console/form.html", title="Issue a key", form=form, submit_label="Issue", back=_list())
 
 
 def detail(request: HttpRequest, pk: int) -> HttpResponseBase:
@@ -98,10 +94,13 @@ def terms(request: HttpRequest, pk: int) -> HttpResponseBase:
     """This function will change what a key may do."""
     key = _key(request, pk)
     initial = {name: getattr(key, name) for name in TermsForm.base_fields}
-    form = TermsForm(request.POST or None, skills=_skills(request), initial=initial)
-    if request.method == "POST" and form.is_valid():
+    form = TermsForm(request.POST or None, skills=scope.skills(request), initial=initial)
+    replay = None
+    if "try" in request.POST and form.is_valid():
+        replay = _replay(key, form)
+    elif request.method == "POST" and form.is_valid():
         wanted = form.terms(environment=key.environment)
-        form.attempt(lambda: changing.change(key, terms=wanted, now=clock.now(), **_by(request)))
+        form.attempt(lambda: changing.change(key, terms=wanted, now=clock.now(), **scope.by(request)))
         if form.is_valid():
             messages.success(request, "Changed. It counts from the next call on.")
             return redirect(DETAIL, pk)
@@ -110,9 +109,10 @@ def terms(request: HttpRequest, pk: int) -> HttpResponseBase:
         "console/form.html",
         title=f"Change {key.name}",
         form=form,
-        submit="Save",
+        submit_label="Save",
         back=_link(key),
-        narrow=False,
+        can_try=True,
+        replay=replay,
     )
 
 
@@ -123,7 +123,9 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponseBase:
     if request.method == "POST" and form.is_valid():
         overlap = form.cleaned_data["overlap"]
         issued = form.attempt(
-            lambda: keys.rotate(key, overlap=overlap, now=clock.now(), created_by=_access(request).user, **_by(request))
+            lambda: keys.rotate(
+                key, overlap=overlap, now=clock.now(), created_by=scope.member(request).user, **scope.by(request)
+            )
         )
         if issued is not None:
             return _shown_once(request, issued)
@@ -132,7 +134,7 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponseBase:
         "console/form.html",
         title=f"Rotate {key.name}",
         form=form,
-        submit="Issue the successor",
+        submit_label="Issue the successor",
         back=_link(key),
     )
 
@@ -143,7 +145,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponseBase:
     form = RevokeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         reason = form.cleaned_data["reason"]
-        form.attempt(lambda: keys.revoke(key, reason=reason, now=clock.now(), **_by(request)))
+        form.attempt(lambda: keys.revoke(key, reason=reason, now=clock.now(), **scope.by(request)))
         if form.is_valid():
             messages.success(request, f"{key.name} is revoked. Its calls in flight end within a second.")
             return redirect(DETAIL, pk)
@@ -153,7 +155,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponseBase:
         title=f"Revoke {key.name}",
         intro="Its calls stop now, those in flight too. This cannot be taken back.",
         form=form,
-        submit="Revoke",
+        submit_label="Revoke",
         back=_link(key),
         is_danger=True,
     )
@@ -175,8 +177,8 @@ def revoke_several(request: HttpRequest) -> HttpResponseBase:
     if form.is_valid():
         chosen = form.cleaned_data["chosen"][:MOST_AT_ONCE]
         found = list(scope.rows(ApiKey, request).filter(pk__in=chosen, revoked_at=None))
-        reason, now = form.cleaned_data["reason"], clock.now()
-        form.attempt(lambda: [keys.revoke(key, reason=reason, now=now, **_by(request)) for key in found])
+        reason = form.cleaned_data["reason"]
+        form.attempt(lambda: _revoke_all(request, found, reason=reason))
         if form.is_valid():
             messages.success(request, f"{len(found)} keys are revoked.")
             return redirect(LIST)
@@ -190,10 +192,16 @@ def _several(request: HttpRequest, form: RevokeSeveralForm, found: list[ApiKey])
         title=f"Revoke {len(found)} keys",
         form=form,
         keys=found,
-        submit="Revoke",
+        submit_label="Revoke",
         back=_list(),
         is_danger=True,
     )
+
+
+def _revoke_all(request: HttpRequest, found: list[ApiKey], *, reason: str) -> None:
+    now = clock.now()
+    for key in found:
+        keys.revoke(key, reason=reason, now=now, **scope.by(request))
 
 
 @sensitive_variables("issued")
@@ -209,12 +217,10 @@ def _shown_once(request: HttpRequest, issued: keys.Issued) -> HttpResponseBase:
     )
 
 
-def _access(request: HttpRequest) -> Any:
-    return scope.access_of(request)
-
-
-def _by(request: HttpRequest) -> dict[str, str]:
-    return {"actor": _access(request).user.username, "address": address(request)}
+def _replay(key: ApiKey, form: TermsForm) -> replays.Replay:
+    limits = ("requests_per_minute", "tokens_per_minute", "concurrent_calls")
+    proposal = replays.Proposal(**{name: form.cleaned_data[name] for name in limits})
+    return replays.replay(key.tenant_id, proposal=proposal, now=clock.now(), family_id=key.family_id or key.pk)
 
 
 def _options(wanted: Any) -> dict[str, Any]:
@@ -223,10 +229,6 @@ def _options(wanted: Any) -> dict[str, Any]:
 
 def _key(request: HttpRequest, pk: int) -> ApiKey:
     return get_object_or_404(scope.rows(ApiKey, request).select_related("tenant", "rotated_from", "created_by"), pk=pk)
-
-
-def _skills(request: HttpRequest) -> list[str]:
-    return sorted(set(scope.rows(Skill, request).values_list("name", flat=True)))
 
 
 def _list() -> str:

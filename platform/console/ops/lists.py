@@ -1,19 +1,14 @@
 """How operators look at rows: all tenants, nothing edited but by verbs, and what is edited is recorded."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin as UnfoldModelAdmin
 
+from console.theme import ModelAdmin
 from tenants import audit
 from tenants.api.callers import address
-
-if TYPE_CHECKING:
-    ModelAdmin = UnfoldModelAdmin
-else:  # what Unfold leaves untyped
-    ModelAdmin = UnfoldModelAdmin
 
 
 class ReadOnlyList(ModelAdmin):
@@ -40,7 +35,6 @@ class ReadOnlyList(ModelAdmin):
 class RecordedList(ModelAdmin):
     """Rows that operators edit; each change is in the audit log instead of Django's own."""
 
-    view_on_site = False
     show_facets = admin.ShowFacets.NEVER
     secret_fields: tuple[str, ...] = ("password",)
 
@@ -57,10 +51,14 @@ class RecordedList(ModelAdmin):
         self._record("removed", request, obj)
         super().delete_model(request, obj)
 
-    def log_addition(self, *_: Any) -> None:
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """This function will do nothing: `save_model` recorded it."""
 
-    log_change = log_deletions = log_addition
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """This function will do nothing: `save_model` recorded it."""
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """This function will do nothing: `delete_model` recorded it."""
 
     def _record(self, what: str, request: Any, obj: Any, **details: Any) -> None:
         audit.record(

@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
@@ -14,6 +13,7 @@ from console.forms import ConsoleForm
 from console.ops.lists import ReadOnlyList, RecordedList
 from console.pages import render
 from console.sites import ops_site
+from console.theme import UserAdmin
 from kit import clock
 from tenants import tenants
 from tenants.api.callers import address
@@ -74,7 +74,7 @@ class TenantOpsList(ReadOnlyList):
             if form.is_valid():
                 messages.success(request, f"{tenant} is suspended: every key of it is refused from now on.")
                 return redirect(CHANGE, pk)
-        return _form(request, form, title=f"Suspend {tenant}", submit="Suspend", back=redirect(CHANGE, pk).url)
+        return _form(request, form, title=f"Suspend {tenant}", submit_label="Suspend", back=redirect(CHANGE, pk).url)
 
     def resume(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """This function will let a tenant's keys work again."""
@@ -83,7 +83,9 @@ class TenantOpsList(ReadOnlyList):
             tenants.resume(tenant, now=clock.now(), **_by(request))
             messages.success(request, f"{tenant} is active again.")
             return redirect(CHANGE, pk)
-        return _form(request, ConsoleForm(), title=f"Resume {tenant}", submit="Resume", back=redirect(CHANGE, pk).url)
+        return _form(
+            request, ConsoleForm(), title=f"Resume {tenant}", submit_label="Resume", back=redirect(CHANGE, pk).url
+        )
 
 
 class MembershipList(RecordedList):
