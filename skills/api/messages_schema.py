@@ -13,7 +13,13 @@ _TURN: Schema = {
     "properties": {"role": {"type": "string", "enum": ["user", "assistant", "system"]}, "content": _BLOCKS},
 }
 _COUNTED: Schema = {
-    "model": {"type": "string", "minLength": 1, "maxLength": 64, "description": "A model that `GET /v1/models` lists."},
+    "model": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 64,
+        "description": "A model that `GET /v1/models` lists.",
+        "example": "claude-sonnet-5",
+    },
     "messages": {"type": "array", "minItems": 1, "items": _TURN},
     "system": _BLOCKS,
     "tools": {"type": "array", "items": {"type": "object"}, "description": "Tools that the client runs."},
@@ -79,7 +85,12 @@ _REFUSED = {
     for status, answer in answers(_MESSAGE, 400, 402, 403, 404, 413, 429, 502, 504, 529).items()
     if status != 200
 }
-_STREAM: Schema = {"type": "string", "description": "With `stream: true`: Anthropic's events."}
+_STREAM: Schema = {
+    "type": "object",
+    "description": "With `stream: true`: Anthropic's events, each in this form.",
+    "properties": {"event": {"type": "string"}, "data": {"type": "string", "description": "JSON."}},
+    "required": ["event", "data"],
+}
 MESSAGE: dict[Any, Schema] = {(200, "application/json"): _MESSAGE, (200, "text/event-stream"): _STREAM, **_REFUSED}
 COUNT = answers(_answered({"input_tokens": {"type": "integer"}}), 400, 403, 404, 413, 429, 502, 504, 529)
 MODELS = answers(_MODELS, 400, 403)

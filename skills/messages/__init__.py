@@ -1,5 +1,6 @@
 """The Anthropic-compatible Messages API: Claude's own requests and events, through our admission and ledger."""
 
+from skills.claude import StreamEvent
 from skills.messages.accumulation import Accumulation
 from skills.messages.asking import check, check_count
 from skills.messages.models import list_models, model, models
@@ -10,6 +11,7 @@ __all__ = [
     "Ask",
     "Relay",
     "Relayed",
+    "StreamEvent",
     "check",
     "check_count",
     "complete",

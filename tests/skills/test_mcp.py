@@ -112,15 +112,23 @@ async def test_what_a_tool_answers_fits_the_schema_it_promised(key: Key, skill: 
     key.assert_books_agree()
 
 
-@pytest.mark.parametrize("era", ERAS)
-async def test_progress_is_reported_while_claude_writes(key: Key, era: Era) -> None:
-    heard: list[tuple[float, float | None, str | None]] = []
+Heard = list[tuple[float, float | None, str | None]]
+
+
+async def progress_of_a_call(key: Key, *, era: Era) -> tuple[Heard, types.CallToolResult]:
+    """What a client hears of a slow call, and its result."""
+    heard: Heard = []
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
         heard.append((progress, total, message))
 
     async with connected(key, era=era) as client:
-        result = await client.call_tool("summarize", {"text": SLOWLY}, progress_callback=hear)
+        return heard, await client.call_tool("summarize", {"text": SLOWLY}, progress_callback=hear)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_progress_is_reported_while_claude_writes(key: Key, era: Era) -> None:
+    heard, result = await progress_of_a_call(key, era=era)
 
     assert isinstance(result.content[0], types.TextContent)
     assert len(heard) >= 4
@@ -322,8 +330,8 @@ def _calling(text: str, *, version: str) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
 
 
-@pytest.mark.parametrize("version", [HANDSHAKE, MODERN])
-def test_a_client_that_leaves_ends_its_run(key: Key, version: str) -> None:
+def leaves_in_the_middle(key: Key, *, version: str) -> None:
+    """Hangs up once the call has begun to answer."""
     headers = {
         **key.headers,
         "Accept": "application/json, text/event-stream",
@@ -331,15 +339,19 @@ def test_a_client_that_leaves_ends_its_run(key: Key, version: str) -> None:
         "Mcp-Method": "tools/call",
         "Mcp-Name": "summarize",
     }
-    with httpx2.stream(
-        "POST", f"{key.gateway.url}/mcp", json=_calling(ENDLESSLY, version=version), headers=headers
-    ) as answer:
+    message = _calling(ENDLESSLY, version=version)
+    with httpx2.stream("POST", f"{key.gateway.url}/mcp", json=message, headers=headers) as answer:
         heard = next(line for line in answer.iter_lines() if "characters written" in line)
+    assert "notifications/progress" in heard
+
+
+@pytest.mark.parametrize("version", [HANDSHAKE, MODERN])
+def test_a_client_that_leaves_ends_its_run(key: Key, version: str) -> None:
+    leaves_in_the_middle(key, version=version)
     left_at = time.monotonic()
 
     event = key.event()
 
-    assert "notifications/progress" in heard
     assert time.monotonic() - left_at < 3.5
     assert (event["state"], event["error_type"]) == ("estimated", "cancelled")
     assert key.billed()[0]["outcome"] == "client_gone"
