@@ -25,6 +25,8 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
+from django.db.backends.base.creation import TEST_DATABASE_PREFIX
+from django.test.utils import setup_databases, teardown_databases
 from psycopg.rows import dict_row
 from pytest_django import DjangoDbBlocker
 
@@ -172,13 +174,22 @@ def live_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]
 
 
 @pytest.fixture(scope="session")
-def live_environment(
-    live_emulator: Program, django_db_setup: None, django_db_blocker: DjangoDbBlocker
-) -> dict[str, str]:
-    """What a server needs to know to serve this test run's databases."""
+def live_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[dict[str, Any]]:
+    """The test database, which pytest-django makes by itself only where a test is marked with `django_db`."""
     del django_db_setup
+    database = connections["default"].settings_dict
+    is_made = database["NAME"].startswith(TEST_DATABASE_PREFIX)
     with django_db_blocker.unblock():
-        database = connections["default"].settings_dict
+        made = [] if is_made else setup_databases(verbosity=0, interactive=False, aliases={"default"})
+    yield database
+    with django_db_blocker.unblock():
+        teardown_databases(made, verbosity=0)
+
+
+@pytest.fixture(scope="session")
+def live_environment(live_emulator: Program, live_database: dict[str, Any]) -> dict[str, str]:
+    """What a server needs to know to serve this test run's databases."""
+    database = live_database
     host = quote(database["HOST"], safe="")
     port = f":{database['PORT']}" if database["PORT"] else ""
     return {
@@ -209,9 +220,9 @@ def uvicorn_server(tmp_path_factory: pytest.TempPathFactory, live_environment: d
 
 
 @pytest.fixture
-def live_tenant(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Any:
+def live_tenant(live_database: dict[str, Any], django_db_blocker: DjangoDbBlocker) -> Any:
     """A tenant of this test's own, committed, with skills and prices there."""
-    del django_db_setup
+    assert live_database["NAME"].startswith(TEST_DATABASE_PREFIX)
     with django_db_blocker.unblock(), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         call_command("load_skills", verbosity=0, stdout=nowhere)
         call_command("load_prices", verbosity=0, stderr=nowhere)

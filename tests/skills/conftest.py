@@ -8,6 +8,7 @@ from tests.live import (  # noqa: F401 - fixtures
     daphne_server,
     everywhere,
     live,
+    live_database,
     live_emulator,
     live_environment,
     live_tenant,
