@@ -1,0 +1,130 @@
+"""A running worker beside the running server, and a book to give them."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.analyses.book import book
+from tests.live import (  # noqa: F401 - fixtures
+    Live,
+    daphne_server,
+    eventually,
+    live,
+    live_emulator,
+    live_environment,
+    live_tenant,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+ENDED = ("succeeded", "failed", "cancelled", "awaiting_budget")
+
+
+@contextmanager
+def celery(*arguments: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """This function will run a Celery program until the block ends."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "config.celery", *arguments],
+            env={**os.environ, "PYTHONPATH": f"{ROOT / 'platform'}:{ROOT}", **env},
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            process.wait()
+
+
+@dataclass
+class Desk:
+    """What a tenant does with analyses, over HTTP."""
+
+    live: Live
+
+    def submit(self, body: dict[str, Any], *, key: str | None = None) -> dict[str, Any]:
+        answer = self.live.post("/v1/analyses", body, headers={"X-API-Key": key} if key else {})
+        assert answer.status_code == 202, answer.text
+        return dict(answer.json())
+
+    def get(self, path: str, *, status: int = 200) -> Any:
+        answer = httpx2.get(f"{self.live.base_url}/v1/{path}", headers=self.live.headers, timeout=30)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def wait(self, analysis_id: str, *, state: str = "succeeded", within: float = 60) -> dict[str, Any]:
+        deadline = time.monotonic() + within
+        while (found := self.get(f"analyses/{analysis_id}"))["state"] != state:
+            assert found["state"] not in ENDED or found["state"] == "awaiting_budget", found["error"]
+            assert time.monotonic() < deadline, found
+            time.sleep(0.2)
+        return dict(found)
+
+    def result(self, analysis_id: str) -> dict[str, Any]:
+        return dict(self.get(f"analyses/{analysis_id}/result"))
+
+    def paid(self) -> tuple[int, int]:
+        """This function will return the tokens and micro-dollars that the ledger has for the tenant."""
+        events = self.live.events()
+        return sum(one["charged_tokens"] for one in events), sum(one["cost_micros"] for one in events)
+
+    def journaled(self) -> int:
+        """This function will return the tokens that were billed upstream."""
+        return sum(sum(entry["usage"].values()) for entry in self.live.journal())
+
+
+@pytest.fixture
+def desk(live: Live) -> Desk:  # noqa: F811 - the fixture
+    return Desk(live)
+
+
+@pytest.fixture(scope="session")
+def start_celery(
+    live_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory  # noqa: F811 - the fixture
+) -> Callable[..., Any]:
+    """Runs a worker or beat for as long as a `with` block."""
+    folder = tmp_path_factory.mktemp("celery")
+
+    def start(*arguments: str, name: str = "celery") -> Any:
+        return celery(*arguments, "-l", "warning", env=live_environment, log=folder / f"{name}.log")
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def beat(start_celery: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The timetable, and a worker that does nothing else."""
+    schedule = str(tmp_path_factory.mktemp("beat") / "schedule")
+    with (
+        start_celery("beat", "--schedule", schedule, "--pidfile=", name="beat"),
+        start_celery("worker", "-Q", "default", "-c", "1", "-n", "timetable@test", name="timetable"),
+    ):
+        yield
+
+
+@pytest.fixture(scope="session")
+def workers(beat: None, start_celery: Callable[..., Any]) -> Iterator[None]:
+    """Two worker processes for analyses."""
+    del beat
+    with start_celery("worker", "-Q", "analyses", "-c", "2", "-n", "analyses@test", name="analyses"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def three_hundred_pages() -> str:
+    return book(pages=300)
