@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from kit import loops
 from kit.errors import SkillgateError, Unavailable, UpstreamTimeout
-from skills import claude, inflight
+from skills import claude, inflight, observing
 from skills.admission import Admitted
 from skills.claude import StreamEvent
 from skills.events import RunUsage
@@ -98,6 +98,7 @@ class Flight(ABC, Generic[Said]):
         call = claude.Call(body, environment=environment, reference=reference, headers=self.upstream_headers)
         with ExitStack() as registration:
             registration.enter_context(inflight.registered(reservation, call_id=self.admitted.call_id, end=self.end))
+            observing.begun(reservation, body)
             self._upstream = asyncio.create_task(self._read_all(call))
             if self._ended_by is not None:
                 self._upstream.cancel()
@@ -153,6 +154,7 @@ class Flight(ABC, Generic[Said]):
 
     async def _settle(self, reservation: ledger.Reservation, call: claude.Call, *, registration: ExitStack) -> None:
         closing = call.observed.closing(reservation.admission, book=self.admitted.book, on=reservation.opened_at.date())
+        observing.ended(reservation, closing)
         self.usage = self.usage.with_attempt(
             closing.tokens, cost_micros=closing.cost_micros, is_estimated=closing.state == "estimated"
         )

@@ -6,9 +6,15 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from prometheus_client import Gauge
+
 from kit import clock
 
 logger = logging.getLogger(__name__)
+
+OPEN = Gauge(
+    "skillgate_breaker_open", "Whether a breaker keeps calls from a broken part.", ["part"], multiprocess_mode="livemax"
+)
 
 _MOST_FAILURES = 3
 _SHORTEST_PAUSE_SECONDS = 1.0
@@ -24,6 +30,7 @@ class Breaker:
 
     def __init__(self, name: str, *, monotonic: Callable[[], float] = clock.monotonic) -> None:
         self._name = name
+        self._gauge = OPEN.labels(name)
         self._monotonic = monotonic
         self._failures = 0
         self._pause = _SHORTEST_PAUSE_SECONDS
@@ -56,6 +63,7 @@ class Breaker:
     def worked(self) -> None:
         """This function will close the breaker."""
         if self._opens_at is not None:
+            self._gauge.set(0)
             logger.info("%s: shared state is back", self._name)
         self._failures, self._pause, self._opens_at, self._is_probing = 0, _SHORTEST_PAUSE_SECONDS, None, False
 
@@ -77,6 +85,7 @@ class Breaker:
         return max(0.0, (self._opens_at or 0.0) - self._monotonic())
 
     def _open(self) -> None:
+        self._gauge.set(1)
         jitter = random.uniform(0.8, 1.2)  # noqa: S311 - spreads processes, keeps no secret
         self._opens_at = self._monotonic() + self._pause * jitter
         self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)

@@ -17,6 +17,7 @@ _pages = get_asgi_application()  # sets Django up; only after it may application
 
 from config import lifetime  # noqa: E402
 from config.handlers import ApiHandler  # noqa: E402
+from kit.access import Observed  # noqa: E402
 from kit.middleware import is_api  # noqa: E402
 from skills import mcp, routing  # noqa: E402
 
@@ -28,14 +29,15 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["path"].rstrip("/") == "/mcp":
         await _mcp(scope, receive, send)
         return
-    await (_api if is_api(scope["path"]) else _pages)(scope, receive, send)
+    is_program = is_api(scope["path"]) or scope["path"] == "/metrics"
+    await (_api if is_program else _pages)(scope, receive, send)
 
 
 class Application:
     """The whole platform as one ASGI application; `startup` and `shutdown` frame a server's life."""
 
     def __init__(self) -> None:
-        self._router = ProtocolTypeRouter({"http": _http, "websocket": routing.websocket})
+        self._router = Observed(ProtocolTypeRouter({"http": _http, "websocket": routing.websocket}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

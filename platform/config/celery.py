@@ -7,6 +7,7 @@ from celery.schedules import crontab
 from celery.signals import worker_ready
 from django.conf import settings
 
+from config import worker
 from kit import pulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -63,6 +64,7 @@ app.conf.update(
         "say the worker is alive": {"task": "usage.worker_pulse", "schedule": 5.0, "options": {"expires": 5}},
     },
 )
+app.steps["worker"].add(worker.STEP)
 app.autodiscover_tasks(["usage", "skills", "tenants"])
 
 

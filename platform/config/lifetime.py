@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from kit import pg
+from kit import lag, loops, pg
 from kit import redis as kit_redis
 from kit.errors import Unavailable
 from skills import claude, idempotency, inflight, replay
@@ -14,10 +14,12 @@ from usage import ledger
 _SHUTDOWN_SECONDS = 25.0
 _SETTLE_SECONDS = 1.0
 _CLOSE_SECONDS = 0.3
+_watches: list[asyncio.Task[None]] = []
 
 
 async def startup() -> None:
     """This function will start what this process does beside requests."""
+    _watches.append(lag.watch())
     await background.start()
 
 
@@ -29,6 +31,8 @@ async def shutdown(*, seconds: float = _SHUTDOWN_SECONDS) -> None:
     await replay.drain(within=_SETTLE_SECONDS)
     await idempotency.drain(within=_SETTLE_SECONDS)
     await ledger.drain()
+    while _watches:
+        await loops.end(_watches.pop())
     await background.stop()
     await claude.close()
     await kit_redis.close()

@@ -4,7 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 
-from console import health, onboarding, ops_console, tenant_console
+from console import health, metrics, onboarding, ops_console, tenant_console
 from kit.rest import not_found
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health/live", health.LiveView.as_view()),
     path("health/ready", health.ReadyView.as_view()),
     path("health/deep", health.DeepView.as_view()),
+    path("metrics", metrics.page),
     path("ops/", ops_console.site.urls),
     path("admin/", tenant_console.site.urls),
     re_path(r"^(?:v1|health)(?:/|$)", csrf_exempt(not_found)),

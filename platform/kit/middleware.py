@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
+from kit import access
 from kit import request_ids as ids
 from kit.errors import InvalidRequest, SkillgateError
 
@@ -77,6 +78,8 @@ def _refuse_host(request: HttpRequest) -> HttpResponse | None:
 
 
 def _signed(response: HttpResponseBase, request: Any) -> HttpResponseBase:
+    if request.resolver_match is not None:
+        access.note(route=request.resolver_match.route)
     response.headers["request-id"] = request.request_id
     response.headers["X-Request-ID"] = request.request_id
     return response

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from kit import strict_json
+from kit import access, strict_json
 from kit.errors import SkillgateError
 from kit.middleware import envelope_response, is_api, request_id_of
 from kit.wire import JSON, Negotiation, StrictJSONParser, StrictJSONRenderer, as_error, error_for
@@ -52,11 +52,12 @@ def respond(
 class AsyncAPIView(APIView):
     """An APIView whose handlers are `async def` and run on the event loop, with nothing in a thread on the way.
 
-    `produces` lists the media types a client must accept one of; `max_body_bytes` overrides the settings' limit.
+    `produces` lists the media types a client must accept one of; `max_body_bytes` and `max_body_keys` override the usual limits.
     """
 
     produces: ClassVar[tuple[str, ...]] = (JSON,)
     max_body_bytes: ClassVar[int | None] = None
+    max_body_keys: ClassVar[int | None] = None
     authentication_classes: Any = ()
     permission_classes: Any = ()
     throttle_classes: Any = ()
@@ -127,6 +128,7 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
     if error is None:
         logger.error("Unhandled error in request %s", request_id_of(request), exc_info=exc)
         error = SkillgateError(_BROKEN)
+    access.note(error=error.type, reason=error.details.get("reason"))
     data = error.envelope(request_id=request_id_of(request))
     response = Response(data, status=error.status, headers=error.headers)
     response.exception = True

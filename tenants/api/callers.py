@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from kit import clock
+from kit import access, clock
 from kit.errors import NotAllowed
 from tenants import keys
 from tenants.keys import Caller
@@ -21,6 +21,7 @@ async def of_request(request: Any, *, verb: str, fresh: bool = False) -> Caller:
     caller = await keys.authenticate(
         keys.credentials(request.headers), address=address(request), now=clock.now(), fresh=fresh
     )
+    access.note(tenant=caller.tenant_slug, key=caller.public_id)
     if not caller.may(verb):
         raise NotAllowed(f"This key may not be used to {verb}. Ask the tenant's admin for the scope.")
     return caller

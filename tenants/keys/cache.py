@@ -9,8 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 
+from prometheus_client import Counter
+
 from kit import control
 from tenants.keys.caller import Caller
+
+LOOKUPS = Counter("skillgate_key_lookups_total", "Keys looked for among those known to this process.", ["outcome"])
+_HITS, _MISSES = LOOKUPS.labels("hit"), LOOKUPS.labels("miss")
 
 LIFETIME = timedelta(seconds=5)
 _MOST_ENTRIES = 10_000
@@ -32,10 +37,10 @@ _drops = {"count": 0}  # a lookup that was under way while something was dropped
 def find(digest: bytes, *, now: datetime) -> Known | None:
     """This function will return a key that was found good less than `LIFETIME` ago."""
     known = _known.get(digest)
-    if known is None:
-        return None
-    if timedelta(0) <= now - known.looked_up_at < LIFETIME:
+    if known is not None and timedelta(0) <= now - known.looked_up_at < LIFETIME:
+        _HITS.inc()
         return known
+    _MISSES.inc()
     _known.pop(digest, None)
     return None
 

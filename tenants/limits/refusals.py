@@ -6,10 +6,14 @@ from collections import Counter
 from datetime import datetime
 from typing import NamedTuple
 
+from prometheus_client import Counter as Metric
+
 from kit import pg
 from kit.errors import Unavailable
 from tenants import periodic
 from tenants.keys.caller import Caller
+
+REFUSED = Metric("skillgate_refused_total", "Calls refused by a limit or a budget.", ["reason"])
 
 _MOST_DIFFERENT = 50_000
 
@@ -27,6 +31,7 @@ _lock = threading.Lock()
 
 def count(caller: Caller, *, reason: str, now: datetime) -> None:
     """This function will count one refused call of a key's family; `reason` names the limit or budget."""
+    REFUSED.labels(reason).inc()
     hour = now.replace(minute=0, second=0, microsecond=0).isoformat()
     kind = _Kind(caller.tenant_id, caller.family_id, hour, reason[:64])
     with _lock:

@@ -1,0 +1,109 @@
+"""One line and one count for every request, written when its last byte is gone: at the outermost edge, without threads.
+
+Whoever works for the request adds what it learns with `note`: the route, the tenant, the run.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any
+
+from django.conf import settings
+from prometheus_client import Counter, Gauge, Histogram
+
+from kit import clock, logs
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REQUESTS = Counter("skillgate_requests_total", "Requests answered.", ["route", "method", "status"])
+SECONDS = Histogram(
+    "skillgate_request_seconds",
+    "From a request's arrival to the last byte of its answer.",
+    ["route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
+OPEN = Gauge("skillgate_requests_open", "Requests and sockets under way.", ["protocol"], multiprocess_mode="livesum")
+
+log = logging.getLogger("skillgate.requests")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET = frozenset({"health/live", "health/ready", "metrics"})
+_LONGEST_PATH = 200
+_LEFT = 499  # the client was gone before an answer began
+_notes: ContextVar[dict[str, Any] | None] = ContextVar("request_notes", default=None)
+
+
+def note(**facts: Any) -> None:
+    """This function will add facts to the line of the request this task works for, if there is one."""
+    noted = _notes.get()
+    if noted is not None:
+        noted.update(facts)
+
+
+class Observed:
+    """An ASGI application whose requests and sockets are counted and told of."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._open = {protocol: OPEN.labels(protocol) for protocol in ("http", "websocket")}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """This function will serve one request or socket."""
+        noted: dict[str, Any] = {}
+        began = clock.monotonic()
+
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                noted["status"] = message["status"]
+                noted["first_byte_ms"] = _milliseconds(began)
+                noted.setdefault("request_id", _request_id(message))
+            elif message["type"] == "websocket.accept":
+                noted["status"] = 101
+            await send(message)
+
+        token = _notes.set(noted)
+        counted = self._open[scope["type"]]
+        counted.inc()
+        try:
+            await self._application(scope, receive, watched)
+        finally:
+            counted.dec()
+            _notes.reset(token)
+            _tell(scope, noted, began=began)
+
+
+def _tell(scope: Mapping[str, Any], noted: dict[str, Any], *, began: float) -> None:
+    route = noted.pop("route", "")
+    if not route or route.startswith("^"):  # the last route takes every path that no other does
+        route = _unrouted(scope)
+    method = str(scope.get("method", "GET"))
+    method = method if method in _METHODS else "other"
+    status = int(noted.pop("status", _LEFT))
+    REQUESTS.labels(route, method, str(status)).inc()
+    SECONDS.labels(route).observe(clock.monotonic() - began)
+    if settings.LOG_REQUESTS and (route not in _QUIET or status >= 500):
+        facts = {"method": method, "route": route, "path": scope["path"][:_LONGEST_PATH], "status": status}
+        known = {name: fact for name, fact in noted.items() if fact is not None}
+        logs.tell(log, "request", {**facts, "duration_ms": _milliseconds(began), **known})
+
+
+def _unrouted(scope: Mapping[str, Any]) -> str:
+    """What has no route of Django's, by a name: paths are anyone's to invent, and labels must stay few."""
+    if scope["type"] == "websocket":
+        return "websocket"
+    return "mcp" if scope["path"].rstrip("/") == "/mcp" else "unmatched"
+
+
+def _request_id(start: Message) -> str | None:
+    """The answer carries it, whoever gave it: pages, the API and MCP each have their own way."""
+    for name, value in start.get("headers", ()):
+        if name.lower() == b"request-id":
+            return str(value.decode("latin-1"))
+    return None
+
+
+def _milliseconds(since: float) -> float:
+    return round((clock.monotonic() - since) * 1000, 1)

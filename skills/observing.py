@@ -1,0 +1,114 @@
+"""What is told of every upstream attempt: one line in the log, and the counts that operators watch.
+
+Labels are few: models are those with a price, and no key, tenant or skill is one.
+"""
+
+import json
+import logging
+from typing import Any
+
+from django.conf import settings
+from prometheus_client import Counter, Gauge, Histogram
+
+from kit import access, ids, logs
+from usage.ledger import Closing, Reservation
+
+UNDER_WAY = Gauge("skillgate_upstream_calls_open", "Upstream calls under way.", multiprocess_mode="livesum")
+CALLS = Counter(
+    "skillgate_upstream_calls_total", "Upstream calls that ended.", ["model", "entry_point", "state", "error"]
+)
+SECONDS = Histogram(
+    "skillgate_upstream_seconds",
+    "From an upstream call's start to its end.",
+    ["model"],
+    buckets=(0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300, 600),
+)
+FIRST_OUTPUT = Histogram(
+    "skillgate_upstream_first_output_seconds",
+    "From an upstream call's start to the first of its output.",
+    ["model"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60),
+)
+TOKENS = Counter("skillgate_tokens_total", "Tokens charged, by class.", ["model", "class"])
+COST = Counter("skillgate_cost_micros_total", "Cost charged, in micro-dollars.", ["model"])
+
+log = logging.getLogger("skillgate.calls")
+prompts = logging.getLogger("skillgate.prompts")
+_CLASSES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+_ERRORS = frozenset(
+    {
+        "",
+        "api_error",
+        "authentication_error",
+        "cancelled",
+        "invalid_request_error",
+        "not_found_error",
+        "overloaded_error",
+        "permission_error",
+        "rate_limit_error",
+        "request_too_large",
+        "timeout_error",
+        "upstream_broken",
+        "upstream_timeout",
+        "upstream_truncated",
+        "upstream_unreachable",
+        "usage_unsound",
+    }
+)
+
+
+def begun(reservation: Reservation, body: dict[str, Any]) -> None:
+    """This function will tell that an attempt goes upstream, and of its prompt where that is wanted."""
+    UNDER_WAY.inc()
+    access.note(run=ids.encode("run", reservation.admission.run_id))
+    if reservation.caller.tenant_slug in settings.LOG_PROMPTS_OF:
+        said = {name: body[name] for name in ("system", "messages") if name in body}
+        prompts.warning("prompt", extra={**_who(reservation), "prompt": json.dumps(said, ensure_ascii=False)})
+
+
+def ended(reservation: Reservation, closing: Closing) -> None:
+    """This function will tell how an attempt ended, what it used and what it cost."""
+    UNDER_WAY.dec()
+    _count(reservation, closing)
+    if settings.LOG_REQUESTS:
+        spent = {f"{name}_tokens": count for name in _CLASSES if (count := getattr(closing.tokens, name))}
+        outcome = {
+            "state": closing.state,
+            "error": closing.error_type,
+            "stop_reason": closing.stop_reason,
+            "cost_micros": closing.cost_micros,
+            "duration_ms": closing.duration_ms,
+            "first_output_ms": closing.first_output_ms,
+            "upstream_request_id": closing.upstream_request_id,
+        }
+        logs.tell(log, "upstream call", {**_who(reservation), **spent, **outcome})
+
+
+def _who(reservation: Reservation) -> dict[str, Any]:
+    caller, asked = reservation.caller, reservation.admission
+    return {
+        "request_id": asked.request_id,
+        "run": ids.encode("run", asked.run_id),
+        "attempt": asked.attempt,
+        "purpose": asked.purpose,
+        "tenant": caller.tenant_slug,
+        "key": caller.public_id,
+        "entry_point": asked.entry_point,
+        "skill": asked.skill,
+        "version": asked.skill_version,
+        "model": asked.model,
+    }
+
+
+def _count(reservation: Reservation, closing: Closing) -> None:
+    asked = reservation.admission
+    error = closing.error_type if closing.error_type in _ERRORS else "other"
+    CALLS.labels(asked.model, asked.entry_point, closing.state, error).inc()
+    if closing.duration_ms is not None:
+        SECONDS.labels(asked.model).observe(closing.duration_ms / 1000)
+    if closing.first_output_ms is not None:
+        FIRST_OUTPUT.labels(asked.model).observe(closing.first_output_ms / 1000)
+    for name in _CLASSES:
+        if count := getattr(closing.tokens, name):
+            TOKENS.labels(asked.model, name).inc(count)
+    COST.labels(asked.model).inc(closing.cost_micros)
