@@ -180,7 +180,7 @@ def live_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> 
     database = connections["default"].settings_dict
     is_made = database["NAME"].startswith(TEST_DATABASE_PREFIX)
     with django_db_blocker.unblock():
-        made = [] if is_made else setup_databases(verbosity=0, interactive=False, aliases={"default"})
+        made = [] if is_made else setup_databases(verbosity=0, interactive=False, aliases={"default": None})
     yield database
     with django_db_blocker.unblock():
         teardown_databases(made, verbosity=0)

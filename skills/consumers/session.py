@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 from typing import Any
@@ -15,6 +16,8 @@ from skills.consumers import closing, messages
 from skills.consumers.closing import Closed, Gone
 from skills.runs import Order
 from tenants.keys import Caller
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 1024 * 1024
 MOST_RUNS = 20
@@ -118,6 +121,11 @@ class Session:
             raise
         except Gone:
             return
+        except Exception:
+            log.exception("run %s of a socket broke", request_id)
+            broken = SkillgateError("Something went wrong on our side. Quote the request id if you report it.")
+            with suppress(Gone):
+                await self._tell(name, "error", broken.envelope(request_id=request_id))
         finally:
             self._runs.pop(name, None)
             self._ends.pop(name, None)
