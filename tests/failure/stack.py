@@ -22,6 +22,8 @@ from embedded.valkey import CACHE, Valkey
 from embedded.warden import Warden
 
 ROOT = Path(__file__).resolve().parents[2]
+# How long the second web process lets calls go on after SIGTERM: 25 s unless set, too long for a test.
+GRACE_SECONDS = 8
 _WEB = ("{python}", "-m", "server", "--host", "127.0.0.1", "--port", "{port}")
 _CELERY = ("{python}", "-m", "celery", "-A", "config.celery")
 _PLENTY = {"requests_per_minute": 1_000_000, "tokens_per_minute": 10_000_000_000, "concurrent_calls": 100_000}
@@ -47,6 +49,7 @@ class Stack:
             self.setting.child(f"web{number}", _WEB, port=port, probe=partial(_serves, port))
             for number, port in enumerate(self.ports)
         ]
+        self.webs[1].env["SKILLGATE_GRACE_SECONDS"] = str(GRACE_SECONDS)
         self.worker = self.setting.child("worker", (*_CELERY, "worker", "-l", "warning", "--concurrency", "1"))
         self.abandoned: list[str] = []  # usage events that are meant to be open until the sweep
         self.beat = self.setting.child("beat", roles.Table().background["beat"])

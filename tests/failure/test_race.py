@@ -8,6 +8,8 @@ import time
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from tests.failure import books, callers
 from tests.failure.stack import ROOT, Stack
 
@@ -19,8 +21,16 @@ MAX_TOKENS = 400
 PROMPT = callers.lasting(7)
 
 
-def test_exactly_the_calls_that_fit_the_keys_budget_are_admitted(stack: Stack, key: str) -> None:
-    each = _reserved_by_one(stack, key)
+@pytest.fixture(scope="module")
+def each(stack: Stack, key: str) -> int:
+    """How many tokens one of the calls reserves."""
+    told = asyncio.run(callers.run(stack.urls[0], key, PROMPT, max_tokens=MAX_TOKENS, leave_after=1.0))
+    assert told.status == 0
+    (row,) = stack.sql("SELECT reserved_tokens FROM usage_event ORDER BY opened_at DESC LIMIT 1")
+    return int(row["reserved_tokens"])
+
+
+def test_exactly_the_calls_that_fit_the_keys_budget_are_admitted(stack: Stack, each: int) -> None:
     tight = stack.key(name="race", monthly_token_budget=FITTING * each + each // 3)
 
     answers = _race(stack, key=tight)
@@ -28,20 +38,12 @@ def test_exactly_the_calls_that_fit_the_keys_budget_are_admitted(stack: Stack, k
     _assert_exactly_the_fitting_were_admitted(stack, answers, owner="key", cap=FITTING * each + each // 3, name="race")
 
 
-def test_exactly_the_calls_that_fit_the_tenants_budget_are_admitted(stack: Stack, key: str) -> None:
-    each = _reserved_by_one(stack, key)
+def test_exactly_the_calls_that_fit_the_tenants_budget_are_admitted(stack: Stack, each: int) -> None:
     shared = stack.key(stack.tenant("race", monthly_tokens=FITTING * each), name="tenant-race")
 
     answers = _race(stack, key=shared)
 
     _assert_exactly_the_fitting_were_admitted(stack, answers, owner="tenant", cap=FITTING * each, name="tenant-race")
-
-
-def _reserved_by_one(stack: Stack, key: str) -> int:
-    told = asyncio.run(callers.run(stack.urls[0], key, PROMPT, max_tokens=MAX_TOKENS, leave_after=1.0))
-    assert told.status == 0
-    (row,) = stack.sql("SELECT reserved_tokens FROM usage_event ORDER BY opened_at DESC LIMIT 1")
-    return int(row["reserved_tokens"])
 
 
 def _race(stack: Stack, *, key: str) -> list[dict[str, Any]]:

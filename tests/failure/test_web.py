@@ -3,21 +3,17 @@
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from embedded import waiting
 from tests.failure import books, callers
 from tests.failure.callers import Told
-from tests.failure.stack import Stack
+from tests.failure.stack import GRACE_SECONDS, Stack
 
 SWEPT_WITHIN_SECONDS = 90.0
 REFUSES_WITHIN_SECONDS = 1.0
-EXITS_WITHIN_SECONDS = 30.0
-# How long calls may go on after SIGTERM: 25 s unless set, too long for a test.
-GRACE_SECONDS = 5
+EXITS_WITHIN_SECONDS = 30.0  # of which calls get 25 unless told otherwise
 CALLS = 6
 
 
@@ -46,8 +42,7 @@ def test_in_flight_calls_end_well_when_a_web_process_is_asked_to_stop(stack: Sta
 
 
 def test_calls_that_take_too_long_are_told_and_closed_before_the_exit(stack: Stack, key: str) -> None:
-    with _graceful(stack, seconds=GRACE_SECONDS):
-        stopped = asyncio.run(_stop_under_way(stack, key, prompt=callers.lasting(60)))
+    stopped = asyncio.run(_stop_under_way(stack, key, prompt=callers.lasting(60)))
 
     assert stopped.refused_after < REFUSES_WITHIN_SECONDS
     assert GRACE_SECONDS < stopped.exited_after < GRACE_SECONDS + EXITS_WITHIN_SECONDS - 25
@@ -90,21 +85,6 @@ async def _stop_under_way(stack: Stack, key: str, *, prompt: str) -> Stopped:
     exited_after = time.monotonic() - began
     await asyncio.to_thread(web.start)
     return Stopped(code, refused_after, exited_after, told)
-
-
-@contextmanager
-def _graceful(stack: Stack, *, seconds: int) -> Iterator[None]:
-    """Have the second web process give calls less time when it is asked to stop."""
-    web = stack.webs[1]
-    web.kill()
-    web.env["SKILLGATE_GRACE_SECONDS"] = str(seconds)
-    web.start()
-    try:
-        yield
-    finally:
-        web.kill()
-        del web.env["SKILLGATE_GRACE_SECONDS"]
-        web.start()
 
 
 async def _until_refused(url: str, *, began: float) -> float:
