@@ -27,13 +27,13 @@ _BAD_ESCAPE = re.compile(
 )
 
 
-def loads(raw: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
+def loads(raw: bytes, *, max_bytes: int = MAX_BYTES, max_keys: int = MAX_KEYS) -> Any:
     """This function will parse a request body, or raise InvalidRequest or RequestTooLarge and say why."""
     if len(raw) > max_bytes:
         message = f"The request body is over the limit of {max_bytes} bytes."
         raise RequestTooLarge(message, limit_bytes=max_bytes)
     text = _decode(raw)
-    _refuse_hostile(raw)
+    _refuse_hostile(raw, max_keys=max_keys)
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -58,15 +58,15 @@ def _decode(raw: bytes) -> str:
         raise InvalidRequest(message, position=error.start) from None
 
 
-def _refuse_hostile(raw: bytes) -> None:
+def _refuse_hostile(raw: bytes, *, max_keys: int) -> None:
     """Everything that is counted before parsing: each step is one pass in C, and none keeps a list of pieces long."""
     bare = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in raw else raw
     _refuse_bad_escapes(bare)
-    if bare.count(b'"') > 2 * (MAX_KEYS + MAX_VALUES):
+    if bare.count(b'"') > 2 * (max_keys + MAX_VALUES):
         _refuse_count("values", MAX_VALUES)
     structure = b"".join(bare.split(b'"')[::2])  # what stands outside of strings
-    if structure.count(b":") > MAX_KEYS:
-        _refuse_count("keys", MAX_KEYS)
+    if structure.count(b":") > max_keys:
+        _refuse_count("keys", max_keys)
     brackets = structure.translate(_ONLY_BRACKETS, _ALL_BUT_BRACKETS)
     if structure.count(b",") + brackets.count(b"[") > MAX_VALUES:
         _refuse_count("values", MAX_VALUES)

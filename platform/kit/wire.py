@@ -40,7 +40,7 @@ _BY_STATUS: dict[int, tuple[type[SkillgateError], str]] = {
 
 
 class StrictJSONParser(BaseParser):
-    """Parses `application/json` in UTF-8 by the rules of `kit.strict_json`; a view may set `max_body_bytes`."""
+    """Parses `application/json` in UTF-8 by the rules of `kit.strict_json`; a view may set `max_body_bytes` and `max_body_keys`."""
 
     media_type = JSON
 
@@ -50,7 +50,8 @@ class StrictJSONParser(BaseParser):
             raise error_for(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         view = (parser_context or {}).get("view")
         limit = getattr(view, "max_body_bytes", None) or settings.MAX_BODY_BYTES
-        return strict_json.loads(stream.read(limit + 1), max_bytes=limit)
+        keys = getattr(view, "max_body_keys", None) or strict_json.MAX_KEYS
+        return strict_json.loads(stream.read(limit + 1), max_bytes=limit, max_keys=keys)
 
 
 class StrictJSONRenderer(JSONRenderer):

@@ -19,6 +19,7 @@ from skills.messages import Ask
 from tenants.api import callers
 
 _MEBIBYTE = 1024 * 1024
+_MOST_KEYS = 100_000  # a conversation that fills Claude's context with tool calls has some tens of thousands
 _BETAS = re.compile(r"[A-Za-z0-9._-]{1,64}(?:\s*,\s*[A-Za-z0-9._-]{1,64}){0,31}")
 
 
@@ -27,6 +28,7 @@ class MessagesView(AsyncAPIView):
 
     produces: ClassVar[tuple[str, ...]] = ("application/json", EVENT_STREAM)
     max_body_bytes = 32 * _MEBIBYTE
+    max_body_keys = _MOST_KEYS
 
     @extend_schema(
         operation_id="create_message",
@@ -53,6 +55,7 @@ class CountTokensView(AsyncAPIView):
     """How many input tokens a request has."""
 
     max_body_bytes = 32 * _MEBIBYTE
+    max_body_keys = _MOST_KEYS
 
     @extend_schema(
         operation_id="count_message_tokens",

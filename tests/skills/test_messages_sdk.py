@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import anthropic
+import httpx2
 import pydantic
 import pytest
 
@@ -225,3 +226,35 @@ def test_a_large_request_passes(client: anthropic.Anthropic, key: Key) -> None:
 
     assert message.type == "message"
     key.assert_books_agree()
+
+
+def test_a_long_conversation_of_many_small_blocks_passes(client: anthropic.Anthropic, key: Key) -> None:
+    turn: Any = [{"type": "text", "text": "go on"}] * 4
+    turns: Any = [{"role": role, "content": turn} for _ in range(800) for role in ("user", "assistant")]
+
+    message = client.messages.create(model=MODEL, max_tokens=10, messages=[*turns, *HELLO])
+
+    assert message.type == "message"
+    key.assert_books_agree()
+
+
+def test_models_are_paged_in_both_directions(client: anthropic.Anthropic, gateway: Gateway, key: Key) -> None:
+    names = [model.id for model in client.models.list(limit=100)]
+
+    before = client.models.list(limit=2, before_id=names[3])
+    after = client.models.list(limit=2, after_id=names[3])
+
+    assert ([model.id for model in before.data], before.has_more) == (names[1:3], True)
+    assert [model.id for model in after.data] == names[4:6]
+    assert (before.first_id, before.last_id) == (names[1], names[2])
+    for asked in ("limit=0", "limit=x", "limit=1001", "after_id=nothing", "before_id=nothing"):
+        assert httpx2.get(f"{gateway.url}/v1/models?{asked}", headers=key.headers).status_code == 400
+
+
+def test_counting_tells_of_claudes_faults(client: anthropic.Anthropic, gateway: Gateway, key: Key) -> None:
+    wish = {"kind": "http_529", "path": "/v1/messages/count_tokens", "marker": key.public_id}
+    assert httpx2.post(f"{gateway.emulator}/_emulator/faults", json=wish).status_code == 200
+
+    with pytest.raises(anthropic.OverloadedError):
+        client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": key.public_id}])
+    assert key.events() == []
