@@ -81,10 +81,14 @@ async def _calls(stack: Stack, keys: list[str], *, until: float, chance: random.
     told = []
     while time.monotonic() < until:
         call = chance.choice([callers.run, callers.run, callers.relay, callers.stream])
+        is_leaving = chance.random() < 0.15
         text = callers.prompt(
-            words=chance.randint(1, 120), chunk_ms=chance.choice([0, 20, 100]), fault=chance.choice(_FAULTS)
+            # Who leaves does so long before the end: a run goes on for 2 s after that.
+            words=300 if is_leaving else chance.randint(1, 120),
+            chunk_ms=100 if is_leaving else chance.choice([0, 20, 100]),
+            fault="" if is_leaving else chance.choice(_FAULTS),
         )
-        leave_after = chance.uniform(0.05, 2.0) if chance.random() < 0.15 else callers.PATIENCE_SECONDS
+        leave_after = chance.uniform(0.05, 2.0) if is_leaving else callers.PATIENCE_SECONDS
         key = chance.choices(keys, weights=[6, 3, 1])[0]
         told.append(await call(chance.choice(stack.urls), key, text, max_tokens=300, leave_after=leave_after))
         await asyncio.sleep(chance.uniform(0.0, 0.2) if told[-1].status else 0.2)
