@@ -1,6 +1,7 @@
 """Streams as server-sent events: opened by running a skill, continued by the run's id."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
@@ -21,6 +22,8 @@ from skills.api.opening import EVENT_STREAM, Frames, Opened
 from skills.replay import DONE, Frame
 from tenants.api import callers
 from tenants.keys import Caller
+
+log = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 15.0
 _FAREWELL_SECONDS = 0.5
@@ -109,6 +112,10 @@ async def _body(source: Frames, *, caller: Caller, request_id: str | None) -> As
                     yield content
         except SkillgateError as error:
             yield sse.encode("error", error.envelope(request_id=request_id)) + DONE
+        except Exception:
+            log.exception("a stream of request %s broke", request_id)
+            broken = SkillgateError("Something went wrong on our side. Quote the request id if you report it.")
+            yield sse.encode("error", broken.envelope(request_id=request_id)) + DONE
 
 
 async def _kept_alive(source: Frames, *, ended: "asyncio.Future[None]") -> AsyncGenerator[bytes, None]:
