@@ -6,19 +6,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 
+from kit import ids
+from skills import catalog
+from skills.models import Skill
 from tests.analyses.book import book
 from tests.live import (  # noqa: F401 - fixtures
     Live,
     daphne_server,
     eventually,
     live,
+    live_database,
     live_emulator,
     live_environment,
     live_tenant,
@@ -62,6 +66,19 @@ class Desk:
         assert answer.status_code == 202, answer.text
         return dict(answer.json())
 
+    def post(self, path: str, body: Any = None, *, status: int = 200) -> Any:
+        answer = self.live.post(f"/v1/{path}", {} if body is None else body)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    def delete(self, path: str) -> Any:
+        return httpx2.delete(f"{self.live.base_url}/v1/{path}", headers=self.live.headers, timeout=30).json()
+
+    def calls(self, analysis_id: str) -> list[dict[str, Any]]:
+        """This function will return every attempt at a step of an analysis."""
+        found = ids.decode("ana", analysis_id)
+        return self.live.rows("SELECT * FROM skills_analysiscall WHERE analysis_id = %s ORDER BY opened_at", found)
+
     def get(self, path: str, *, status: int = 200) -> Any:
         answer = httpx2.get(f"{self.live.base_url}/v1/{path}", headers=self.live.headers, timeout=30)
         assert answer.status_code == status, answer.text
@@ -70,7 +87,7 @@ class Desk:
     def wait(self, analysis_id: str, *, state: str = "succeeded", within: float = 60) -> dict[str, Any]:
         deadline = time.monotonic() + within
         while (found := self.get(f"analyses/{analysis_id}"))["state"] != state:
-            assert found["state"] not in ENDED or found["state"] == "awaiting_budget", found["error"]
+            assert state == found["state"] or found["state"] not in ENDED or found["state"] == "awaiting_budget", found["error"]
             assert time.monotonic() < deadline, found
             time.sleep(0.2)
         return dict(found)
@@ -91,6 +108,21 @@ class Desk:
 @pytest.fixture
 def desk(live: Live) -> Desk:  # noqa: F811 - the fixture
     return Desk(live)
+
+
+@pytest.fixture
+def leaflet(live: Live) -> str:  # noqa: F811 - the fixture
+    """A skill of the tenant's own that reads in parts of a page."""
+    content = catalog.read_folder(catalog.BUILTIN / "digest" / "1").content
+    small = replace(content, policy={"kind": "analysis", "part_bytes": 2_500, "overlap_bytes": 100})
+
+    def publish() -> None:
+        skill = Skill.objects.create(tenant=live.tenant, name="leaflet", description="Digests page by page.")
+        catalog.publish(skill, content=small, created_by="test")
+        catalog.point(skill, label="production", version=1, actor="test")
+
+    live.do(publish)
+    return "leaflet"
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +149,7 @@ def beat(start_celery: Callable[..., Any], tmp_path_factory: pytest.TempPathFact
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workers(beat: None, start_celery: Callable[..., Any]) -> Iterator[None]:
     """Two worker processes for analyses."""
     del beat

@@ -1,0 +1,81 @@
+"""An envelope is never exceeded; what waits for money goes on when there is some; cancelled means no more is spent."""
+
+import time
+
+import pytest
+
+from tests.analyses.book import book
+from tests.analyses.conftest import Desk
+from tests.live import eventually
+
+pytestmark = pytest.mark.usefixtures("workers")
+
+
+def test_an_envelope_for_two_fifths_pauses_and_a_larger_one_finishes(desk: Desk, leaflet: str) -> None:
+    whole = desk.wait(desk.submit({"skill": leaflet, "text": book(pages=40)})["id"])["usage"]["tokens"]
+    envelope = int(whole * 0.4)
+
+    submitted = desk.submit({"skill": leaflet, "text": book(pages=40), "max_tokens": envelope})
+    paused = desk.wait(submitted["id"], state="awaiting_budget")
+
+    assert paused["error"]["reason"] == "envelope_spent"
+    assert 0 < paused["usage"]["tokens"] <= envelope
+    assert paused["envelope"]["reserved_tokens"] == 0
+    assert 0 < paused["progress"]["steps_done"] < paused["progress"]["steps_total"]
+
+    desk.post(f"analyses/{submitted['id']}/resume", {"max_tokens": whole + 50_000})
+    done = desk.wait(submitted["id"])
+
+    assert done["usage"]["tokens"] == whole
+    assert len([one for one in desk.calls(submitted["id"]) if one["outcome"] == "done"]) == done["progress"]["steps_done"]
+
+
+def test_an_analysis_without_budget_waits_and_goes_on_by_itself(desk: Desk) -> None:
+    from tenants.models import Budget
+
+    budgets = Budget.objects.filter(tenant=desk.live.tenant, key=None)
+    before = desk.live.do(lambda: budgets.get().limit_tokens)
+    desk.live.do(lambda: budgets.update(limit_tokens=1))
+
+    submitted = desk.submit({"skill": "digest", "text": book(pages=1)})
+    waiting = desk.wait(submitted["id"], state="awaiting_budget")
+    assert waiting["error"]["type"] == "billing_error"
+    assert desk.live.events() == []
+
+    desk.live.do(lambda: budgets.update(limit_tokens=before))
+    assert desk.wait(submitted["id"], within=60)["usage"]["tokens"] == desk.paid()[0] > 0
+
+
+def test_a_cancelled_analysis_spends_no_more_within_seconds(desk: Desk, leaflet: str) -> None:
+    slowly = "[[emulator:latency:3]] Take your time."
+    submitted = desk.submit({"skill": leaflet, "text": book(pages=30), "instructions": slowly})
+    eventually(lambda: len(desk.live.events()) >= 2, within=20)
+
+    cancelled = desk.post(f"analyses/{submitted['id']}/cancel")
+    assert cancelled["state"] == "cancelled"
+
+    def settled() -> bool:
+        return all(one["state"] != "open" for one in desk.live.events()) and not desk.get(f"analyses/{submitted['id']}")["envelope"]["reserved_tokens"]
+
+    eventually(settled, within=15)
+    count = len(desk.live.events())
+    time.sleep(2)
+    assert len(desk.live.events()) == count
+    assert desk.get(f"analyses/{submitted['id']}")["usage"]["tokens"] == desk.paid()[0]
+
+
+def test_a_revoked_key_ends_its_analysis(desk: Desk, leaflet: str) -> None:
+    from kit import clock
+    from tenants import keys
+
+    issued = desk.live.issue_key()
+    slowly = "[[emulator:latency:3]] Take your time."
+    submitted = desk.submit({"skill": leaflet, "text": book(pages=30), "instructions": slowly}, key=issued.secret)
+    eventually(lambda: len(desk.live.events()) >= 2, within=20)
+    started = time.monotonic()
+
+    desk.live.do(lambda: keys.revoke(issued.key, now=clock.now(), reason="lost", actor="alice"))
+    failed = desk.wait(submitted["id"], state="failed", within=10)
+
+    assert time.monotonic() - started < 3
+    assert failed["error"]["reason"] == "key_inactive"
