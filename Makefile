@@ -14,7 +14,7 @@ ARGS ?=
 TESTS = $(PY) -m pytest -p tests.services $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types imports deployable migrations fmt psql clean install install-dev
+.PHONY: help conformance schemathesis run test check lint types imports deployable migrations fmt psql clean install install-dev
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,12 @@ deployable: install-dev ## Check the settings as production would have them.
 
 migrations: install-dev ## Check that the models and the migrations agree.
 	SKILLGATE_DEBUG=1 $(PY) -m embedded exec -- $(PY) manage.py makemigrations --check --dry-run
+
+conformance: install-dev ## Run the official MCP conformance suite (needs npm).
+	PYTHONPATH=platform:. SKILLGATE_DEBUG=1 $(PY) -m tests.conformance.mcp_suite
+
+schemathesis: install-dev ## Try every endpoint of the OpenAPI document with generated calls.
+	PYTHONPATH=platform:. SKILLGATE_DEBUG=1 $(PY) -m tests.conformance.schema_suite
 
 fmt: install-dev ## Format the code and fix what can be fixed.
 	$(PY) -m ruff format .
