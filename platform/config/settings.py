@@ -220,8 +220,6 @@ SKILL_MODELS = {
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
-DATE_FORMAT = "j M Y"
-DATETIME_FORMAT = "j M Y, H:i"
 LANGUAGE_CODE = "en"
 
 # --- API ---------------------------------------------------------------------------------------------------------------
@@ -234,6 +232,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
+    "OAS_VERSION": "3.1.0",
     "TITLE": "Skillgate",
     "DESCRIPTION": "Claude as skills: named, versioned, typed capabilities behind one API.",
     "VERSION": "1",

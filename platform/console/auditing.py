@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from console import scope, spreadsheets
 from console.lists import TenantList, View
 from console.pages import render
+from console.templatetags import humane
 from kit import clock
 from tenants.models import AuditEntry
 
@@ -66,8 +67,8 @@ class AuditList(TenantList):
     """Every entry of the tenant."""
 
     right = "audit.see"
-    list_display_links = ("at",)
-    list_display = ("at", "actor", "action", "subject", "address", "what")
+    list_display_links = ("when",)
+    list_display = ("when", "actor", "action", "subject", "address", "what")
     list_filter = (AreaFilter, AgeFilter)
     lookups = ("area", "days")
     search_fields = ("actor", "subject", "action", "address")
@@ -95,6 +96,11 @@ class AuditList(TenantList):
             headers={"Content-Disposition": 'attachment; filename="audit.csv"'},
         )
 
+    @admin.display(description="When", ordering="at")
+    def when(self, entry: AuditEntry) -> str:
+        """This function will write the moment, to the second."""
+        return humane.moment(entry.at, seconds=True)
+
     @admin.display(description="Details")
     def what(self, entry: AuditEntry) -> str:
         """This function will show what changed, in brief."""
@@ -110,9 +116,11 @@ def rows_of(found: QuerySet[AuditEntry]) -> Iterator[tuple[str, ...]]:
 
 def described(details: dict[str, Any]) -> list[tuple[str, str, str]]:
     """This function will return what an entry tells as name, before, after; what has no before is empty there."""
-    before, after = details.get("before") or {}, details.get("after") or {}
+    before = details.get("before") or {}
+    after = details.get("after") or {name: details[name] for name in before if name in details}
     changes = [(name, _plain(before.get(name)), _plain(after.get(name))) for name in {**before, **after}]
-    others = [(name, "", _plain(value)) for name, value in details.items() if name not in ("before", "after")]
+    told = {"before", "after", *before, *after}
+    others = [(name, "", _plain(value)) for name, value in details.items() if name not in told]
     return [*changes, *others]
 
 

@@ -13,6 +13,7 @@ from django.utils.html import format_html
 from console import scope
 from console.keys import pages
 from console.lists import TenantList, View
+from console.templatetags import humane
 from kit import clock
 from tenants.models import ApiKey, Refusal
 from usage import standings
@@ -91,7 +92,7 @@ class KeyList(TenantList):
     @admin.display(description="Last used", ordering="last_used_at")
     def last_used(self, key: ApiKey) -> Any:
         """This function will show when a key was last used, to the minute."""
-        return key.last_used_at
+        return humane.moment(key.last_used_at) if key.last_used_at else None
 
     @admin.display(description="This month")
     def month(self, key: Any) -> str:
@@ -106,7 +107,7 @@ class KeyList(TenantList):
     @admin.display(description="Expires", ordering="expires_at")
     def expires(self, key: ApiKey) -> Any:
         """This function will show when a key ends by itself."""
-        return key.expires_at
+        return humane.moment(key.expires_at) if key.expires_at else None
 
     @admin.action(description="Revoke…")
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> Any:

@@ -1,6 +1,9 @@
 """Numbers for people."""
 
+from datetime import datetime
+
 from django import template
+from django.utils import timezone
 
 from console.budgets import burndown
 
@@ -24,6 +27,11 @@ def short(number: int | None) -> str:
 def dollars(micros: int | None) -> str:
     """This function will write micro-dollars as dollars and cents."""
     return f"${(micros or 0) / 1_000_000:,.2f}"
+
+
+def moment(at: datetime, *, seconds: bool = False) -> str:
+    """This function will write an instant in the zone that the page is shown in."""
+    return timezone.localtime(at).strftime("%-d %b %Y, %H:%M:%S" if seconds else "%-d %b %Y, %H:%M")
 
 
 @register.filter

@@ -1,0 +1,331 @@
+"""A matrix over every address of the tenants' site: tried by each role, by nobody, and by another tenant's owner.
+
+A new address, list, filter or right without a row here fails.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from pytest_django import Settings
+
+from console.lists import TenantList
+from console.sites import tenant_site
+from kit import clock
+from tenants import access, budgets, invitations
+from tenants.models import ApiKey, AuditEntry, Budget, Invitation, Membership, Refusal
+from tests.console.conftest import ROLES, Cast
+
+pytestmark = pytest.mark.django_db
+
+# Address → the right it needs, and which row its `pk` names ("" for none).
+SITE: dict[str, tuple[str, str]] = {
+    "": ("overview.see", ""),
+    "tenants/apikey/": ("keys.see", ""),
+    "tenants/apikey/issue/": ("keys.issue", ""),
+    "tenants/apikey/revoke/": ("keys.revoke", ""),
+    "tenants/apikey/<int:pk>/": ("keys.see", "key"),
+    "tenants/apikey/<int:pk>/terms/": ("keys.change", "key"),
+    "tenants/apikey/<int:pk>/rotate/": ("keys.issue", "key"),
+    "tenants/apikey/<int:pk>/revoke/": ("keys.revoke", "key"),
+    "tenants/auditentry/": ("audit.see", ""),
+    "tenants/auditentry/export/": ("audit.see", ""),
+    "tenants/auditentry/<int:pk>/": ("audit.see", "entry"),
+    "budgets/": ("budgets.see", ""),
+    "budgets/set/": ("budgets.change", ""),
+    "budgets/<int:pk>/increase/": ("budgets.change", "budget"),
+    "budgets/<int:pk>/remove/": ("budgets.change", "budget"),
+    "settings/": ("settings.see", ""),
+    "settings/provider-key/": ("settings.provider_key", ""),
+    "colleagues/": ("colleagues.see", ""),
+    "colleagues/invite/": ("colleagues.change", ""),
+    "colleagues/invitations/<int:pk>/withdraw/": ("colleagues.change", "invitation"),
+    "colleagues/<int:pk>/role/": ("colleagues.change", "membership"),
+    "colleagues/<int:pk>/remove/": ("colleagues.change", "membership"),
+}
+# About the person alone: every member may, and no row of anyone is named.
+ACCOUNT = {"password_change/", "password_change/done/", "second-factor/", "jsi18n/"}
+# Before signing in: nothing of a tenant is there.
+PUBLIC = {
+    "login/",
+    "logout/",
+    "password-reset/",
+    "password-reset/sent/",
+    "password-reset/done/",
+    "password-reset/<uidb64>/<token>/",
+    "invitations/<str:token>/",
+}
+# Django's own: the list of an app's models, and the answer to everything else.
+DJANGO = {"^(?P<app_label>tenants)/$", "(?P<url>.*)$"}
+# List → its filters, and what a search looks into.
+LISTS: dict[type, tuple[set[str], set[str]]] = {
+    ApiKey: ({"environment__exact", "state"}, {"name", "public_id", "display"}),
+    AuditEntry: ({"area", "days"}, {"actor", "subject", "action", "address"}),
+}
+ORACLES = (
+    "tenant__slug=globex",
+    "tenant=2",
+    "tenant__id__exact=2",
+    "family__tenant__slug=globex",
+    "created_by__password__startswith=pbkdf2",
+    "digest__startswith=a",
+    "rotated_from__name=x",
+    "id__in=1,2",
+    "_to_field=digest",
+    "_to_field=id&_popup=1",
+    "tenant__memberships__user__username=mallory",
+)
+
+
+def routes(patterns: list[Any], prefix: str = "") -> Iterator[str]:
+    for pattern in patterns:
+        here = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, here)
+        elif isinstance(pattern, URLPattern):
+            yield here
+
+
+def addresses() -> set[str]:
+    found = next(one for one in get_resolver().url_patterns if str(one.pattern) == "admin/")
+    return set(routes(found.url_patterns))
+
+
+def rows_of(cast: Cast, owner: str) -> dict[str, int]:
+    """One row of each kind, of Acme or of the other tenant."""
+    tenant, people = (cast.acme, "bob") if owner == "acme" else (cast.other, "mallory")
+    by = access.of(cast.users["alice" if owner == "acme" else "mallory"])
+    assert by is not None
+    invited = invitations.invite(f"new@{owner}.example", role="viewer", by=by, now=clock.now())
+    daily = budgets.set_budget(tenant, now=clock.now(), window="day", limit_tokens=5_000_000)
+    return {
+        "key": (cast.key if owner == "acme" else cast.other_key).key.pk,
+        "entry": AuditEntry.objects.filter(tenant=tenant).latest("id").pk,
+        "budget": daily.pk,
+        "invitation": invited.invitation.pk,
+        "membership": Membership.objects.get(user=cast.users[people]).pk,
+    }
+
+
+def fill(address: str, pk: int) -> str:
+    return "/admin/" + address.replace("<int:pk>", str(pk))
+
+
+def state() -> dict[str, Any]:
+    """Everything that a forged request could have changed."""
+    return {
+        model.__name__: list(model.objects.order_by("pk").values())
+        for model in (ApiKey, Budget, Membership, Invitation, AuditEntry, Refusal)
+    }
+
+
+def test_every_address_has_a_row() -> None:
+    known = {*SITE, *ACCOUNT, *PUBLIC, *DJANGO}
+
+    assert addresses() == known
+
+
+def test_every_right_of_an_address_is_in_the_table() -> None:
+    assert {right for right, _ in SITE.values()} <= set(access.TABLE)
+
+
+def test_every_list_is_a_scoped_list_with_its_filters_in_the_matrix() -> None:
+    found = {model: (set(shown.lookups), set(shown.search_fields)) for model, shown in tenant_site._registry.items()}
+
+    assert found == LISTS
+    assert all(isinstance(shown, TenantList) for shown in tenant_site._registry.values())
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_each_role_gets_what_its_rights_say(cast: Cast, name: str) -> None:
+    rows, client = rows_of(cast, "acme"), cast.client(name)
+    may = {right for right, allowed in access.TABLE.items() if ROLES[name] in allowed}
+
+    for address, (right, row) in SITE.items():
+        answer = client.get(fill(address, rows.get(row, 0)))
+
+        expected = {200, 302} if right in may else {403}
+        assert answer.status_code in expected, (address, name, answer.status_code)
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_a_role_without_the_right_changes_nothing_by_posting(cast: Cast, name: str) -> None:
+    rows, client = rows_of(cast, "acme"), cast.client(name)
+    may = {right for right, allowed in access.TABLE.items() if ROLES[name] in allowed}
+    before = state()
+
+    for address, (right, row) in SITE.items():
+        if right not in may:
+            answer = client.post(
+                fill(address, rows.get(row, 0)), {"reason": "because", "role": "owner", "overlap": "0"}
+            )
+            assert answer.status_code == 403, (address, name)
+
+    assert state() == before
+
+
+@pytest.fixture(params=["both walls", "the first alone"])
+def _walls(request: pytest.FixtureRequest, settings: Settings) -> None:
+    """What the pages ask for must be right without Postgres' help too."""
+    if request.param == "the first alone":
+        settings.CONSOLE_ROLE = ""
+
+
+@pytest.mark.usefixtures("_walls")
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_anothers_row_answers_exactly_as_an_absent_one(cast: Cast, method: str) -> None:
+    rows, client = rows_of(cast, "acme"), cast.client("mallory")
+    before = state()
+
+    for address, (_, row) in SITE.items():
+        if row:
+            theirs = getattr(client, method)(fill(address, rows[row]), {"reason": "because"})
+            absent = getattr(client, method)(fill(address, 999_999), {"reason": "because"})
+            huge = client.get(fill(address, 10**30))
+            assert theirs.status_code == absent.status_code == huge.status_code == 404, address
+            assert theirs.content == absent.content, address
+
+    assert state() == before
+
+
+@pytest.mark.usefixtures("_walls")
+def test_no_page_of_mallory_names_anything_of_acme(cast: Cast) -> None:
+    acme, client = rows_of(cast, "acme"), cast.client("mallory")
+    own = rows_of(cast, "globex")
+    secrets = ["acme", "alice", "bob@", "fiona", cast.key.key.public_id, cast.key.key.display]
+    assert acme.keys() == own.keys()
+
+    for address, (_, row) in SITE.items():
+        text = client.get(fill(address, own.get(row, 0))).content.decode().lower()
+
+        assert not [word for word in secrets if word.lower() in text], address
+
+
+@pytest.mark.parametrize("query", ORACLES)
+def test_no_query_string_asks_across_relations(cast: Cast, query: str) -> None:
+    client = cast.client("mallory")
+
+    for address in ("tenants/apikey/", "tenants/auditentry/", "tenants/auditentry/export/"):
+        answer = client.get(f"/admin/{address}?{query}")
+        assert answer.status_code in {302, 400} or b"acme" not in answer.content.lower()
+        assert answer.status_code != 500
+        if "_to_field" not in query:
+            assert answer.status_code in {302, 400}, (address, query, answer.status_code)
+
+
+@pytest.mark.usefixtures("_walls")
+@pytest.mark.parametrize("words", ["acme", "alice", "sg_live_", "key_"])
+def test_a_search_finds_ones_own_only(cast: Cast, words: str) -> None:
+    client = cast.client("mallory")
+
+    for address in ("tenants/apikey/", "tenants/auditentry/"):
+        text = client.get(f"/admin/{address}", {"q": words}).content.decode()
+        assert "acme key" not in text
+        assert cast.key.key.public_id not in text
+
+
+@pytest.mark.usefixtures("_walls")
+def test_the_export_holds_ones_own_entries_only(cast: Cast) -> None:
+    text = cast.client("mallory").get("/admin/tenants/auditentry/export/").content.decode()
+
+    assert cast.other_key.key.public_id in text
+    assert cast.key.key.public_id not in text
+
+
+@pytest.mark.usefixtures("_walls")
+def test_bulk_revoking_does_not_reach_another_tenant(cast: Cast) -> None:
+    client, both = cast.client("mallory"), [cast.key.key.pk, cast.other_key.key.pk]
+
+    asked = client.post(
+        "/admin/tenants/apikey/", {"action": "revoke_selected", "_selected_action": both, "select_across": "0"}
+    )
+    done = client.post(
+        "/admin/tenants/apikey/revoke/", {"chosen": ",".join(str(pk) for pk in both), "reason": "because"}
+    )
+
+    assert "acme key" not in asked.content.decode()
+    assert done.status_code == 302
+    assert ApiKey.objects.get(pk=cast.key.key.pk).revoked_at is None
+    assert ApiKey.objects.get(pk=cast.other_key.key.pk).revoked_at is not None
+
+
+@pytest.mark.usefixtures("_walls")
+def test_a_budget_for_anothers_key_is_no_choice(cast: Cast) -> None:
+    before = Budget.objects.count()
+
+    answer = cast.client("mallory").post(
+        "/admin/budgets/set/",
+        {"key": cast.key.key.pk, "skill": "", "window": "day", "limit_tokens": "1", "thresholds": "50"},
+    )
+
+    assert answer.status_code == 200
+    assert "Select a valid choice" in answer.content.decode()
+    assert Budget.objects.count() == before
+
+
+def test_nothing_posted_makes_anyone_more_than_their_role(cast: Cast) -> None:
+    own = Membership.objects.get(user=cast.users["ada"])
+    extra = {"is_superuser": "on", "is_staff": "on", "tenant": cast.other.pk, "user": cast.users["mallory"].pk}
+
+    answer = cast.client("ada").post(f"/admin/colleagues/{own.pk}/role/", {"role": "owner", **extra})
+
+    assert "Only an owner" in answer.content.decode()
+    own.refresh_from_db()
+    cast.users["ada"].refresh_from_db()
+    assert (own.role, own.tenant_id, cast.users["ada"].is_superuser) == ("admin", cast.acme.pk, False)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "r/1/1/",
+        "autocomplete/?app_label=tenants&model_name=apikey&field_name=tenant&term=a",
+        "search/?s=a",
+        "tenants/apikey/1/delete/",
+        "tenants/apikey/1/history/",
+        "tenants/apikey/1/change/",
+        "tenants/apikey/add/",
+        "tenants/tenant/",
+        "tenants/user/",
+        "tenants/membership/",
+        "tenants/budget/",
+        "auth/group/",
+        "usage/usageevent/",
+    ],
+)
+def test_doors_that_nobody_needs_do_not_exist(cast: Cast, address: str) -> None:
+    assert cast.client("alice").get(f"/admin/{address}").status_code == 404
+
+
+def test_strangers_and_operators_have_no_place_in_a_tenants_console(cast: Cast) -> None:
+    rows = rows_of(cast, "acme")
+
+    for address, (_, row) in SITE.items():
+        for client in (Client(), cast.client("olga")):
+            answer = client.get(fill(address, rows.get(row, 0)))
+            assert answer.status_code == 302, address
+            assert answer.headers["Location"].startswith("/admin/login/"), address
+
+
+def test_members_have_no_place_in_operations(cast: Cast) -> None:
+    found = next(one for one in get_resolver().url_patterns if str(one.pattern) == "ops/")
+    client = cast.client("alice")
+
+    for route in set(routes(found.url_patterns)) - {"login/", "(?P<url>.*)$"}:
+        address = re.sub(r"<[a-z]+:\w+>", "1", route).replace("^(?P<app_label>tenants|usage|skills)/$", "tenants/")
+        answer = client.get(f"/ops/{address}")
+        assert answer.status_code in {302, 404}, route
+        if answer.status_code == 302:
+            assert answer.headers["Location"].startswith("/ops/"), route
+
+
+def test_someone_removed_is_out_with_the_next_request(cast: Cast) -> None:
+    client = cast.client("bob")
+    assert client.get("/admin/").status_code == 200
+
+    Membership.objects.filter(user=cast.users["bob"]).delete()
+
+    assert client.get("/admin/").status_code == 302
