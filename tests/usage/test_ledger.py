@@ -212,3 +212,16 @@ async def test_a_suspected_duplicate_is_refused_alone(desk: Desk) -> None:
     assert len(failed) == 1
     assert [event["number"] for event in events(desk)] == [1, 2]
     assert account(desk)["reserved_tokens"] == 20
+
+
+async def test_a_lease_that_was_renewed_after_the_sweep_had_looked_is_respected(desk: Desk) -> None:
+    reservation = await desk.reserve(100)
+
+    rows = look(
+        "SELECT outcome, state FROM usage_close(ARRAY[(1, %s, %s, %s, 'estimated', 100, 0, 0, 0, 0, 0, '', 'lease_lapsed', '', '',"
+        " NULL, NULL, true)::usage_closing])",
+        [reservation.event_id, reservation.month, desk.tenant.pk],
+    )
+
+    assert rows == [{"outcome": "kept", "state": "open"}]
+    assert account(desk)["reserved_tokens"] == 100

@@ -31,8 +31,8 @@ def book(*bands: Band, model: str = "m") -> Book:
     return Book(version=1, bands={model: bands})
 
 
-def band(*, day: date = date(2025, 1, 1), start: int = 0, **micros: int) -> Band:
-    return Band(effective_from=day, prompt_from=start, micros={**PLAIN, **micros})
+def band(micros: dict[str, int] | None = None, *, day: date = date(2025, 1, 1), start: int = 0) -> Band:
+    return Band(effective_from=day, prompt_from=start, micros={**PLAIN, **(micros or {})})
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_costs_are_exact(tokens: Tokens, micros: int) -> None:
 
 
 def test_the_band_goes_by_the_whole_prompt_and_not_by_the_output() -> None:
-    priced = book(band(), band(start=100, input=6_000_000))
+    priced = book(band(), band({"input": 6_000_000}, start=100))
 
     assert priced.cost("m", Tokens(input=99, output=1000), on=DAY) == 99 * 3 + 15_000
     assert priced.cost("m", Tokens(input=100), on=DAY) == 600
@@ -67,14 +67,14 @@ def test_the_band_goes_by_the_whole_prompt_and_not_by_the_output() -> None:
 
 
 def test_a_price_counts_from_its_day_on() -> None:
-    priced = book(band(), band(day=DAY, input=1_000_000))
+    priced = book(band(), band({"input": 1_000_000}, day=DAY))
 
     assert priced.cost("m", Tokens(input=10), on=date(2026, 10, 31)) == 30
     assert priced.cost("m", Tokens(input=10), on=DAY) == 10
 
 
 def test_a_day_states_the_whole_tariff() -> None:
-    priced = book(band(), band(start=100, input=9_000_000), band(day=DAY, input=1_000_000))
+    priced = book(band(), band({"input": 9_000_000}, start=100), band({"input": 1_000_000}, day=DAY))
 
     assert priced.cost("m", Tokens(input=200), on=DAY) == 200
 
@@ -106,7 +106,7 @@ micros = st.fixed_dictionaries(dict.fromkeys(PLAIN, prices))
 def test_no_call_within_the_bound_costs_more_than_it(
     tokens: Tokens, low: dict[str, int], high: dict[str, int], start: int, slack: tuple[int, int]
 ) -> None:
-    priced = book(band(**low), band(start=start, **high))
+    priced = book(band(low), band(high, start=start))
 
     bound = priced.upper_bound(
         "m", input_tokens=tokens.prompt + slack[0], output_tokens=tokens.output + slack[1], on=DAY

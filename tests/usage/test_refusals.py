@@ -10,6 +10,7 @@ import pytest
 from kit import clock, ids
 from kit.errors import BudgetExceeded
 from tenants import budgets
+from tenants.models import Budget
 from tests.factories import outside_of_the_loop
 from tests.usage.desk import MODEL, Desk, account, ask, events, open_desk, settled
 from usage import ledger, pricing
@@ -18,7 +19,7 @@ from usage.ledger import Admission
 SetClock = Callable[[str], None]
 
 
-def limit(desk: Desk, **terms: Any) -> budgets.Budget:
+def limit(desk: Desk, **terms: Any) -> Budget:
     return outside_of_the_loop(lambda: budgets.set_budget(desk.tenant, now=clock.now(), **terms))
 
 

@@ -10,6 +10,7 @@ import pytest
 from kit import clock
 from kit.errors import BudgetExceeded
 from tenants import budgets
+from tenants.models import Budget
 from tests.factories import make_key, outside_of_the_loop
 from tests.usage.desk import Desk, account, caller_of, events, lapse, look, open_desk, settled
 from usage import ledger, verification
@@ -17,7 +18,7 @@ from usage import ledger, verification
 SetClock = Callable[[str], None]
 
 
-def limit(desk: Desk, **terms: Any) -> budgets.Budget:
+def limit(desk: Desk, **terms: Any) -> Budget:
     return outside_of_the_loop(lambda: budgets.set_budget(desk.tenant, now=clock.now(), **terms))
 
 

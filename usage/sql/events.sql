@@ -57,7 +57,6 @@ CREATE TABLE usage_event (
 CREATE UNIQUE INDEX usage_event_number_is_given_once ON usage_event (month, tenant_id, number);
 CREATE INDEX usage_event_by_day ON usage_event (tenant_id, day);
 CREATE INDEX usage_event_by_key ON usage_event (family_id, number);
-CREATE INDEX usage_event_swept ON usage_event (closed_at) WHERE error_type = 'lease_lapsed';
 CREATE INDEX usage_event_open_by_lease ON usage_event (lease_until) WHERE state = 'open';
 
 -- What lands here had no partition: an alarm, never a loss.
