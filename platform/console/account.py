@@ -17,6 +17,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from unfold.widgets import UnfoldAdminEmailInputWidget, UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
 
 from console import factors, mails, pages, signin
+from console.forms import posted
 from kit import clock
 from kit.errors import NotFound, SkillgateError
 from tenants import invitations
@@ -48,7 +49,7 @@ class CodeForm(forms.Form):
 def second_factor(request: HttpRequest) -> HttpResponseBase:
     """This function will show how the second factor stands, and set it up or take it down."""
     user: Any = request.user
-    form = CodeForm(request.POST or None)
+    form = CodeForm(posted(request))
     recovery_codes: list[str] = []
     if request.method == "POST" and form.is_valid():
         code = form.cleaned_data["code"].replace(" ", "")
@@ -169,7 +170,7 @@ def accept_invitation(request: HttpRequest, token: str) -> HttpResponseBase:
         invitation = invitations.find(token, now=now)
     except NotFound as gone:
         return render(request, "console/invitation_gone.html", {"title": "Invitation", "reason": gone}, status=404)
-    form = JoinForm(request.POST or None, email=invitation.email)
+    form = JoinForm(posted(request), email=invitation.email)
     if request.method == "POST" and form.is_valid():
         try:
             invitations.accept(token, **form.cleaned_data, now=now, address=address(request))

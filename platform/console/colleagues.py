@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 
 from console import mails, scope
-from console.forms import ConsoleForm
+from console.forms import ConsoleForm, posted
 from console.pages import page, render
 from kit import clock
 from tenants import invitations, memberships
@@ -52,7 +52,7 @@ def colleagues(request: HttpRequest) -> HttpResponseBase:
 @page("colleagues/invite/", name="invite", right="colleagues.change")
 def invite(request: HttpRequest) -> HttpResponseBase:
     """This function will invite someone by mail."""
-    form = InviteForm(request.POST or None)
+    form = InviteForm(posted(request))
     if request.method == "POST" and form.is_valid():
         given, by = form.cleaned_data, scope.member(request)
         invited = form.attempt(
@@ -71,7 +71,7 @@ def invite(request: HttpRequest) -> HttpResponseBase:
 def withdraw(request: HttpRequest, pk: int) -> HttpResponseBase:
     """This function will make an invitation's link useless."""
     invitation = get_object_or_404(scope.rows(Invitation, request).select_related("tenant"), pk=pk)
-    form = ConsoleForm(request.POST or None)
+    form = ConsoleForm(posted(request))
     if request.method == "POST" and form.is_valid():
         by, now = scope.member(request), clock.now()
         form.attempt(lambda: invitations.withdraw(invitation, by=by, now=now, address=address(request)))
@@ -84,7 +84,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponseBase:
 def role(request: HttpRequest, pk: int) -> HttpResponseBase:
     """This function will change what a colleague is."""
     membership = _membership(request, pk)
-    form = RoleForm(request.POST or None, initial={"role": membership.role})
+    form = RoleForm(posted(request), initial={"role": membership.role})
     if request.method == "POST" and form.is_valid():
         wanted, by = form.cleaned_data["role"], scope.member(request)
         form.attempt(lambda: memberships.change_role(membership, role=wanted, by=by, address=address(request)))
@@ -98,7 +98,7 @@ def role(request: HttpRequest, pk: int) -> HttpResponseBase:
 def remove(request: HttpRequest, pk: int) -> HttpResponseBase:
     """This function will end a colleague's access."""
     membership = _membership(request, pk)
-    form = ConsoleForm(request.POST or None)
+    form = ConsoleForm(posted(request))
     if request.method == "POST" and form.is_valid():
         by = scope.member(request)
         form.attempt(lambda: memberships.remove(membership, by=by, address=address(request)))

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from django import forms
+from django.http import HttpRequest, QueryDict
 from unfold import widgets
 
 from kit.errors import SkillgateError
@@ -20,6 +21,11 @@ _WIDGETS: tuple[tuple[type[forms.Widget], type[forms.Widget]], ...] = (
     (forms.Select, widgets.UnfoldAdminSelectWidget),
     (forms.TextInput, widgets.UnfoldAdminTextInputWidget),
 )
+
+
+def posted(request: HttpRequest) -> QueryDict | None:
+    """This function will return what a form is bound to: what was posted, be it empty, or nothing."""
+    return request.POST if request.method == "POST" else None
 
 
 class ConsoleForm(forms.Form):

@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.views.decorators.debug import sensitive_post_parameters
 
 from console import scope
-from console.forms import ConsoleForm, LinesField
+from console.forms import ConsoleForm, LinesField, posted
 from console.pages import page, render
 from kit import clock
 from tenants import configuration, provider_keys
@@ -66,7 +66,7 @@ def settings(request: HttpRequest) -> HttpResponseBase:
     tenant = scope.member(request).tenant
     may_change = scope.may(request, "settings.change")
     initial = {name: getattr(tenant, name) for name in configuration.NAMES}
-    form = SettingsForm((request.POST or None) if may_change else None, initial=initial)
+    form = SettingsForm(posted(request) if may_change else None, initial=initial)
     if request.method == "POST" and may_change and form.is_valid():
         form.attempt(
             lambda: configuration.configure(tenant, wanted=Configuration(**form.cleaned_data), **scope.by(request))
@@ -98,7 +98,7 @@ def provider_key(request: HttpRequest) -> HttpResponseBase:
         provider_keys.remove(tenant, **scope.by(request))
         messages.success(request, "Removed. Calls go by the platform's key again.")
         return redirect(HOME)
-    form = ProviderKeyForm(request.POST or None)
+    form = ProviderKeyForm(posted(request))
     if request.method == "POST" and form.is_valid():
         secret = form.cleaned_data["provider_key"]
         form.attempt(lambda: provider_keys.store(tenant, secret=secret, now=clock.now(), **scope.by(request)))

@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 
@@ -32,7 +32,11 @@ class ConsoleSite(AdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """This function will return the site's addresses."""
         found = [url for url in super().get_urls() if getattr(url, "name", None) not in _NEVER]
-        return [path("second-factor/", self.admin_view(self.second_factor), name="second_factor"), *found]
+        return [
+            path("second-factor/", self.admin_view(self.second_factor), name="second_factor"),
+            path("search/", self.admin_view(self.search), name="search"),
+            *found,
+        ]
 
     def admin_view(self, view: View, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         """This function will wrap every view of the site: permission first, then what the site puts around it."""
@@ -46,6 +50,10 @@ class ConsoleSite(AdminSite):
         """This function will return what every page of the site shows, the pages before signing in included."""
         request.console_site, request.current_app = self, self.name
         return super().each_context(request)
+
+    def search(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseBase:
+        """This function will find nothing: Unfold's templates want the address, and nobody needs what was behind it."""
+        raise Http404
 
     def second_factor(self, request: HttpRequest) -> HttpResponseBase:
         """This function will let people set up, or take down, their second factor."""

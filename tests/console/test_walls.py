@@ -17,7 +17,8 @@ pytestmark = pytest.mark.django_db
 def rows(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
-        return cursor.fetchall()
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
 
 
 def tables_with_a_tenant() -> list[str]:
@@ -100,7 +101,7 @@ def test_the_wall_falls_with_the_page_also_when_it_fails(cast: Cast) -> None:
 
 
 def has_tenant(model: Any) -> bool:
-    return isinstance(model, type) and any(field.name == "tenant" for field in model._meta.fields)
+    return hasattr(model, "_meta") and any(field.name == "tenant" for field in model._meta.fields)
 
 
 def links() -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect
 from console import scope
 from console.budgets import burndown
 from console.budgets.forms import BudgetForm, IncreaseForm
-from console.forms import ConsoleForm
+from console.forms import ConsoleForm, posted
 from console.pages import page, render
 from kit import clock
 from tenants import budgets
@@ -51,9 +51,7 @@ def overview(request: HttpRequest) -> HttpResponseBase:
 @page("budgets/set/", name="budget_set", right="budgets.change")
 def set_budget(request: HttpRequest) -> HttpResponseBase:
     """This function will make or replace a budget, or say what it would have blocked."""
-    form = BudgetForm(
-        request.POST or None, keys=_keys(request), skills=scope.skills(request), initial=_initial(request)
-    )
+    form = BudgetForm(posted(request), keys=_keys(request), skills=scope.skills(request), initial=_initial(request))
     replay = None
     if request.method == "POST" and form.is_valid():
         if "try" in request.POST:
@@ -77,7 +75,7 @@ def set_budget(request: HttpRequest) -> HttpResponseBase:
 def increase(request: HttpRequest, pk: int) -> HttpResponseBase:
     """This function will raise a budget until a date."""
     budget = _budget(request, pk)
-    form = IncreaseForm(request.POST or None)
+    form = IncreaseForm(posted(request))
     if request.method == "POST" and form.is_valid():
         wanted = {**form.cleaned_data, "extra_tokens": form.cleaned_data["extra_tokens"] or 0}
         wanted["extra_micros"] = wanted["extra_micros"] or 0
@@ -95,7 +93,7 @@ def increase(request: HttpRequest, pk: int) -> HttpResponseBase:
 def remove(request: HttpRequest, pk: int) -> HttpResponseBase:
     """This function will remove an optional budget."""
     budget = _budget(request, pk)
-    form = ConsoleForm(request.POST or None)
+    form = ConsoleForm(posted(request))
     if request.method == "POST" and form.is_valid():
         form.attempt(lambda: budgets.remove(budget, now=clock.now(), **scope.by(request)))
         if form.is_valid():

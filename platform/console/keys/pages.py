@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.debug import sensitive_variables
 
 from console import scope
+from console.forms import posted
 from console.keys.forms import IssueForm, RevokeForm, RevokeSeveralForm, RotateForm, TermsForm
 from console.lists import View
 from console.pages import render
@@ -50,7 +51,7 @@ def state_of(key: ApiKey, *, now: datetime) -> str:
 
 def issue(request: HttpRequest) -> HttpResponseBase:
     """This function will issue a key and show its secret, this once."""
-    form = IssueForm(request.POST or None, skills=scope.skills(request))
+    form = IssueForm(posted(request), skills=scope.skills(request))
     if request.method == "POST" and form.is_valid():
         found = scope.member(request)
         issued = form.attempt(
@@ -94,7 +95,7 @@ def terms(request: HttpRequest, pk: int) -> HttpResponseBase:
     """This function will change what a key may do."""
     key = _key(request, pk)
     initial = {name: getattr(key, name) for name in TermsForm.base_fields}
-    form = TermsForm(request.POST or None, skills=scope.skills(request), initial=initial)
+    form = TermsForm(posted(request), skills=scope.skills(request), initial=initial)
     replay = None
     if "try" in request.POST and form.is_valid():
         replay = _replay(key, form)
@@ -119,7 +120,7 @@ def terms(request: HttpRequest, pk: int) -> HttpResponseBase:
 def rotate(request: HttpRequest, pk: int) -> HttpResponseBase:
     """This function will issue a key's successor and show its secret, this once."""
     key = _key(request, pk)
-    form = RotateForm(request.POST or None)
+    form = RotateForm(posted(request))
     if request.method == "POST" and form.is_valid():
         overlap = form.cleaned_data["overlap"]
         issued = form.attempt(
@@ -142,7 +143,7 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponseBase:
 def revoke(request: HttpRequest, pk: int) -> HttpResponseBase:
     """This function will end a key, its calls in flight included."""
     key = _key(request, pk)
-    form = RevokeForm(request.POST or None)
+    form = RevokeForm(posted(request))
     if request.method == "POST" and form.is_valid():
         reason = form.cleaned_data["reason"]
         form.attempt(lambda: keys.revoke(key, reason=reason, now=clock.now(), **scope.by(request)))
@@ -170,7 +171,7 @@ def ask_to_revoke(request: HttpRequest, *, chosen: QuerySet[ApiKey]) -> HttpResp
 
 def revoke_several(request: HttpRequest) -> HttpResponseBase:
     """This function will end several keys; those of others are not found, like those that do not exist."""
-    form = RevokeSeveralForm(request.POST or None)
+    form = RevokeSeveralForm(posted(request))
     if request.method != "POST":
         return redirect(LIST)
     found: list[ApiKey] = []

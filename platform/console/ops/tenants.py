@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from console.forms import ConsoleForm
+from console.forms import ConsoleForm, posted
 from console.ops.lists import ReadOnlyList, RecordedList
 from console.pages import render
 from console.sites import ops_site
@@ -67,7 +67,7 @@ class TenantOpsList(ReadOnlyList):
     def suspend(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """This function will stop all of a tenant's keys."""
         tenant = get_object_or_404(Tenant, pk=pk)
-        form = ReasonForm(request.POST or None)
+        form = ReasonForm(posted(request))
         if request.method == "POST" and form.is_valid():
             reason = form.cleaned_data["reason"]
             form.attempt(lambda: tenants.suspend(tenant, reason=reason, now=clock.now(), **_by(request)))
