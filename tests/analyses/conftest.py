@@ -87,7 +87,9 @@ class Desk:
     def wait(self, analysis_id: str, *, state: str = "succeeded", within: float = 60) -> dict[str, Any]:
         deadline = time.monotonic() + within
         while (found := self.get(f"analyses/{analysis_id}"))["state"] != state:
-            assert state == found["state"] or found["state"] not in ENDED or found["state"] == "awaiting_budget", found["error"]
+            assert state == found["state"] or found["state"] not in ENDED or found["state"] == "awaiting_budget", found[
+                "error"
+            ]
             assert time.monotonic() < deadline, found
             time.sleep(0.2)
         return dict(found)
@@ -127,7 +129,8 @@ def leaflet(live: Live) -> str:  # noqa: F811 - the fixture
 
 @pytest.fixture(scope="session")
 def start_celery(
-    live_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory  # noqa: F811 - the fixture
+    live_environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,  # noqa: F811 - the fixture
 ) -> Callable[..., Any]:
     """Runs a worker or beat for as long as a `with` block."""
     folder = tmp_path_factory.mktemp("celery")

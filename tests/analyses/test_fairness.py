@@ -32,8 +32,13 @@ def test_one_analysis_of_b_starts_within_a_few_of_five_hundred_of_a(desk: Desk) 
 
     eventually(is_started, within=60)
     assert started(desk) - started_before <= 16
-    for waiting in desk.live.rows("SELECT id FROM skills_analysis WHERE tenant_id = %s AND state = 'queued'", desk.live.tenant.pk):
-        desk.live.rows("UPDATE skills_analysis SET state = 'cancelled', ended_at = now(), dispatched_at = NULL WHERE id = %s AND state = 'queued' RETURNING id", waiting["id"])
+    for waiting in desk.live.rows(
+        "SELECT id FROM skills_analysis WHERE tenant_id = %s AND state = 'queued'", desk.live.tenant.pk
+    ):
+        desk.live.rows(
+            "UPDATE skills_analysis SET state = 'cancelled', ended_at = now(), dispatched_at = NULL WHERE id = %s AND state = 'queued' RETURNING id",
+            waiting["id"],
+        )
 
 
 def started(desk: Desk) -> int:

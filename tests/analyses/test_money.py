@@ -27,7 +27,9 @@ def test_an_envelope_for_two_fifths_pauses_and_a_larger_one_finishes(desk: Desk,
     done = desk.wait(submitted["id"])
 
     assert done["usage"]["tokens"] == whole
-    assert len([one for one in desk.calls(submitted["id"]) if one["outcome"] == "done"]) == done["progress"]["steps_done"]
+    assert (
+        len([one for one in desk.calls(submitted["id"]) if one["outcome"] == "done"]) == done["progress"]["steps_done"]
+    )
 
 
 def test_an_analysis_without_budget_waits_and_goes_on_by_itself(desk: Desk) -> None:
@@ -55,7 +57,10 @@ def test_a_cancelled_analysis_spends_no_more_within_seconds(desk: Desk, leaflet:
     assert cancelled["state"] == "cancelled"
 
     def settled() -> bool:
-        return all(one["state"] != "open" for one in desk.live.events()) and not desk.get(f"analyses/{submitted['id']}")["envelope"]["reserved_tokens"]
+        return (
+            all(one["state"] != "open" for one in desk.live.events())
+            and not desk.get(f"analyses/{submitted['id']}")["envelope"]["reserved_tokens"]
+        )
 
     eventually(settled, within=15)
     count = len(desk.live.events())

@@ -1,0 +1,199 @@
+"""Webhooks are signed as their receivers' library expects, tried again, and never sent into our own network."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from kit import clock, ids
+from kit.errors import InvalidRequest
+from skills.analyses.worker import run
+from skills.webhooks import delivery, endpoints, sending, signing
+from skills.webhooks.models import WebhookDelivery, WebhookEndpoint
+from tests import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Receiver:
+    """An HTTP server that notes what it is sent and answers as it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[dict[str, str], bytes]] = []
+        self.statuses: list[int] = []
+        outer = self
+
+        class Answering(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                outer.messages.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(outer.statuses.pop(0) if outer.statuses else 200)
+                self.send_header("Location", "/elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    thread = threading.Thread(target=made.server.serve_forever)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+@pytest.fixture
+def _loopback(settings: Any) -> None:
+    settings.WEBHOOK_ALLOWED_NETWORKS = ["127.0.0.0/8"]
+
+
+@pytest.fixture
+def endpoint(receiver: Receiver, _loopback: None) -> dict[str, Any]:
+    tenant = factories.make_tenant("acme")
+    row, secret = run(lambda: endpoints.add(tenant.pk, receiver.url))
+    return {**row, "secret": secret}
+
+
+def queue(endpoint: dict[str, Any]) -> WebhookDelivery:
+    return WebhookDelivery.objects.create(
+        id=ids.uuid7(),
+        tenant_id=endpoint["tenant_id"],
+        endpoint_id=endpoint["id"],
+        event="analysis.succeeded",
+        payload={"type": "analysis.succeeded", "data": {"id": "ana_1", "word": "Tee für zwei"}},
+    )
+
+
+def test_a_message_verifies_with_the_secret_that_was_shown_once(receiver: Receiver, endpoint: dict[str, Any]) -> None:
+    sent = queue(endpoint)
+
+    assert run(delivery.deliver_due) == 1
+
+    headers, body = receiver.messages[0]
+    assert Webhook(endpoint["secret"]).verify(body, headers) == sent.payload
+    assert headers["webhook-id"] == ids.encode("msg", sent.id)
+    sent.refresh_from_db()
+    assert (sent.state, sent.log[0]["status"]) == ("delivered", 200)
+    assert run(lambda: endpoints.add(endpoint["tenant_id"], receiver.url))[1] is None
+    stored = json.dumps(list(WebhookEndpoint.objects.values()), default=str)
+    assert endpoint["secret"].removeprefix("whsec_") not in stored
+
+
+def test_a_rotated_secret_signs_beside_the_old_one_for_the_overlap(
+    receiver: Receiver, endpoint: dict[str, Any]
+) -> None:
+    from datetime import timedelta
+
+    _, newer = run(
+        lambda: endpoints.rotate(endpoint["tenant_id"], endpoint["id"], overlap=timedelta(hours=1), now=clock.now())
+    )
+    queue(endpoint)
+    run(delivery.deliver_due)
+    headers, body = receiver.messages[0]
+    for secret in (endpoint["secret"], newer):
+        assert Webhook(secret).verify(body, headers)
+
+    WebhookEndpoint.objects.update(previous_until=clock.now())
+    queue(endpoint)
+    run(delivery.deliver_due)
+    headers, body = receiver.messages[1]
+    assert Webhook(newer).verify(body, headers)
+    assert len(headers["webhook-signature"].split()) == 1
+
+
+def test_a_failed_message_is_tried_again_on_schedule_and_then_given_up(
+    receiver: Receiver, endpoint: dict[str, Any]
+) -> None:
+    sent = queue(endpoint)
+    receiver.statuses = [500] * (len(delivery.SCHEDULE) + 1)
+
+    for wait in delivery.SCHEDULE:
+        assert run(delivery.deliver_due) == 1
+        sent.refresh_from_db()
+        assert sent.state == "pending"
+        assert abs((sent.next_at - clock.now()).total_seconds() - wait) < 3
+        assert run(delivery.deliver_due) == 0
+        WebhookDelivery.objects.update(next_at=clock.now())
+    run(delivery.deliver_due)
+
+    sent.refresh_from_db()
+    assert sent.state == "dead"
+    assert len({headers["webhook-id"] for headers, _ in receiver.messages}) == 1
+    assert 86_400 > sum(delivery.SCHEDULE) > 80_000
+
+    run(lambda: delivery.redeliver(endpoint["tenant_id"], sent.id))
+    run(delivery.deliver_due)
+    sent.refresh_from_db()
+    assert sent.state == "delivered"
+
+
+def test_gone_disables_and_a_redirect_is_not_followed(receiver: Receiver, endpoint: dict[str, Any]) -> None:
+    receiver.statuses = [302, 410]
+    sent = queue(endpoint)
+    run(delivery.deliver_due)
+    sent.refresh_from_db()
+    assert (sent.state, len(receiver.messages)) == ("pending", 1)
+
+    WebhookDelivery.objects.update(next_at=clock.now())
+    run(delivery.deliver_due)
+    sent.refresh_from_db()
+    assert sent.state == "dead"
+    assert WebhookEndpoint.objects.get().is_active is False
+    queue(endpoint)
+    assert run(delivery.deliver_due) == 0
+
+
+HOSTILE = [
+    "http://127.0.0.1:{port}/",
+    "http://localhost:{port}/",
+    "http://2130706433:{port}/",
+    "http://0x7f.1:{port}/",
+    "http://0177.0.0.1:{port}/",
+    "http://127.1:{port}/",
+    "http://[::1]:{port}/",
+    "http://[::ffff:127.0.0.1]:{port}/",
+    "http://0:{port}/",
+    "http://localhost.:{port}/",
+    "http://169.254.169.254/latest/",
+    "http://10.0.0.1/",
+    "http://100.64.0.1/",
+    "http://[64:ff9b::7f00:1]:{port}/",
+    "http://[fe80::1%25lo]:{port}/",
+    "file:///etc/passwd",
+    "gopher://127.0.0.1:{port}/",
+]
+
+
+@pytest.mark.parametrize("url", HOSTILE)
+def test_no_message_reaches_our_own_network(url: str, receiver: Receiver) -> None:
+    with pytest.raises(sending.Undelivered):
+        asyncio.run(sending.post(url.format(port=receiver.server.server_port), body=b"{}", headers={}))
+
+    assert receiver.messages == []
+    with pytest.raises(InvalidRequest):
+        sending.check_url(url.format(port=1), path="/url")
+
+
+def test_a_secret_is_its_endpoints_alone() -> None:
+    one, other = ids.uuid7(), ids.uuid7()
+
+    secrets = {
+        signing.secret(one, generation=1),
+        signing.secret(one, generation=2),
+        signing.secret(other, generation=1),
+    }
+
+    assert len(secrets) == 3
