@@ -14,6 +14,8 @@ from tests.failure.stack import GRACE_SECONDS, Stack
 SWEPT_WITHIN_SECONDS = 90.0
 REFUSES_WITHIN_SECONDS = 1.0
 EXITS_WITHIN_SECONDS = 30.0  # of which calls get 25 unless told otherwise
+# A machine that has much other work keeps the clients, the calls and the exit waiting.
+MARGIN_SECONDS = 8.0
 CALLS = 6
 
 
@@ -36,7 +38,7 @@ def test_in_flight_calls_end_well_when_a_web_process_is_asked_to_stop(stack: Sta
     assert [told.trouble for told in stopped.told] == [""] * CALLS
     assert all('"error"' not in told.text for told in stopped.told)
     assert stopped.refused_after < REFUSES_WITHIN_SECONDS
-    assert stopped.exited_after < 5 + 4
+    assert stopped.exited_after < 5 + MARGIN_SECONDS
     assert stopped.exit_code == 0
     assert books.faults(stack) == []
 
@@ -45,7 +47,7 @@ def test_calls_that_take_too_long_are_told_and_closed_before_the_exit(stack: Sta
     stopped = asyncio.run(_stop_under_way(stack, key, prompt=callers.lasting(60)))
 
     assert stopped.refused_after < REFUSES_WITHIN_SECONDS
-    assert GRACE_SECONDS < stopped.exited_after < GRACE_SECONDS + EXITS_WITHIN_SECONDS - 25
+    assert GRACE_SECONDS < stopped.exited_after < GRACE_SECONDS + EXITS_WITHIN_SECONDS - 25 + MARGIN_SECONDS
     assert stopped.exit_code == 0
     assert [(told.trouble, told.text[-200:]) for told in stopped.told if told.trouble] == []
     assert all(told.status == 503 or '"error"' in told.text for told in stopped.told)
