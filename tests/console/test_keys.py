@@ -141,6 +141,7 @@ def test_several_keys_are_revoked_together(cast: Cast) -> None:
     asked = client.post(LIST, {"action": "revoke_selected", "_selected_action": more})
     chosen = re.search(r'name="chosen" value="([0-9,]+)"', asked.content.decode())
     assert chosen is not None
+    assert 'action="/admin/tenants/apikey/revoke/"' in asked.content.decode()
     client.post(f"{LIST}revoke/", {"chosen": chosen[1], "reason": "clean-up"})
 
     assert ApiKey.objects.filter(revoked_reason="clean-up").count() == 3

@@ -181,7 +181,7 @@ def revoke_several(request: HttpRequest) -> HttpResponseBase:
         reason = form.cleaned_data["reason"]
         form.attempt(lambda: _revoke_all(request, found, reason=reason))
         if form.is_valid():
-            messages.success(request, f"{len(found)} keys are revoked.")
+            messages.success(request, f"Revoked: {len(found)} of the keys.")
             return redirect(LIST)
     return _several(request, form, found)
 
@@ -190,9 +190,10 @@ def _several(request: HttpRequest, form: RevokeSeveralForm, found: list[ApiKey])
     return render(
         request,
         "console/keys/revoke_several.html",
-        title=f"Revoke {len(found)} keys",
+        title="Revoke keys",
         form=form,
         keys=found,
+        form_action=redirect("admin:tenants_apikey_revoke_several").url,
         submit_label="Revoke",
         back=_list(),
         is_danger=True,

@@ -1,0 +1,189 @@
+"""The console in a real browser: Chromium of the system, driven by Playwright. Without one, it says so and is skipped."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from tenants.models import ApiKey, User
+from tests.console.conftest import PASSWORD, member
+from tests.factories import make_key, make_tenant
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+WIDTHS = (1280, 390)
+SCHEMES = ("light", "dark")
+PAGES = (
+    "",
+    "tenants/apikey/",
+    "tenants/apikey/issue/",
+    "budgets/",
+    "budgets/set/",
+    "colleagues/",
+    "settings/",
+    "tenants/auditentry/",
+    "second-factor/",
+)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: `make test-browser` installs it on Debian"),
+]
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Playwright runs an event loop in this thread, where Django then takes every query for a mistake."""
+    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+    os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE") if before is None else os.environ.update(
+        DJANGO_ALLOW_ASYNC_UNSAFE=before
+    )
+
+
+@pytest.fixture
+def people() -> dict[str, User]:
+    acme = make_tenant("acme", timezone="Europe/Berlin")
+    make_key(acme, name="backend", monthly_token_budget=1000)
+    return {"alice": member("alice", tenant=acme, role="owner"), "bob": member("bob", tenant=acme, role="viewer")}
+
+
+@pytest.fixture
+def open_page(browser: Browser, live_server: LiveServer) -> Iterator[Open]:
+    """Opens a page signed in as someone; the browser's own complaints fail the test."""
+    complaints: list[str] = []
+    contexts: list[Any] = []
+
+    def opened(name: str, *, width: int = 1280, scheme: Any = "light") -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,
+            base_url=live_server.url,
+            permissions=["clipboard-read", "clipboard-write"],
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto("/admin/login/")
+        page.get_by_label("Username").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/admin/")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def test_a_key_is_issued_copied_rotated_and_revoked(people: dict[str, User], open_page: Open) -> None:
+    page = open_page("alice")
+
+    page.get_by_role("link", name="Keys").click()
+    page.get_by_role("link", name="Issue a key").click()
+    page.get_by_label("Name").fill("from the browser")
+    page.get_by_role("button", name="Issue").click()
+    secret = page.get_by_label("Key", exact=True).input_value()
+    page.get_by_role("button", name="Copy").first.click()
+    page.get_by_text("Copied.").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == secret
+    assert secret in page.get_by_label("Try it").input_value()
+
+    page.get_by_role("link", name="I have copied it").click()
+    assert secret not in page.content()
+    page.get_by_role("link", name="Rotate").click()
+    page.get_by_role("button", name="Issue the successor").click()
+    assert page.get_by_label("Key", exact=True).input_value() != secret
+    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_label("Reason").fill("tried it")
+    page.get_by_role("button", name="Revoke").click()
+    page.get_by_text("is revoked. Its calls in flight end").wait_for()
+
+    first, second = ApiKey.objects.filter(name="from the browser").order_by("id")
+    assert (second.rotated_from_id, second.revoked_reason) == (first.pk, "tried it")
+    assert first.expires_at is not None
+
+
+def test_ticked_keys_are_revoked_together(people: dict[str, User], open_page: Open) -> None:
+    page = open_page("alice")
+
+    page.goto("/admin/tenants/apikey/")
+    page.locator("input.action-select").first.check()
+    page.locator("select[name=action]").select_option("revoke_selected")
+    page.locator("#changelist-actions button[type=submit]").click()
+    page.get_by_label("Reason").fill("clean-up")
+    page.get_by_role("button", name="Revoke").click()
+    page.get_by_text("Revoked: 1 of the keys.").wait_for()
+
+    assert ApiKey.objects.get(name="backend").revoked_reason == "clean-up"
+
+
+def test_a_viewer_is_offered_nothing_to_change(people: dict[str, User], open_page: Open) -> None:
+    page = open_page("bob")
+
+    page.goto("/admin/tenants/apikey/")
+
+    assert page.get_by_role("link", name="Issue a key").count() == 0
+    assert page.get_by_role("link", name="Audit log").count() == 0
+    page.get_by_role("link", name="backend").click()
+    assert page.get_by_role("link", name="Revoke").count() == 0
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_page_is_wider_than_the_window_or_breaks(
+    people: dict[str, User], open_page: Open, width: int, scheme: str
+) -> None:
+    page = open_page("alice", width=width, scheme=scheme)
+
+    for address in PAGES:
+        answer = page.goto(f"/admin/{address}")
+        assert answer is not None
+        assert answer.status == 200
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+
+
+def test_every_field_has_a_label_and_every_control_a_name(people: dict[str, User], open_page: Open) -> None:
+    page = open_page("alice")
+
+    for address in PAGES:
+        page.goto(f"/admin/{address}")
+        nameless = page.evaluate(NAMELESS)
+        assert nameless == [], address
+
+
+def test_the_whole_way_to_a_key_needs_no_mouse(people: dict[str, User], open_page: Open) -> None:
+    page = open_page("alice")
+
+    page.goto("/admin/tenants/apikey/issue/")
+    page.get_by_label("Name").focus()
+    page.keyboard.type("by keyboard")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent.trim()") == "Issue":
+            break
+    page.keyboard.press("Enter")
+    page.get_by_text("by keyboard is ready").wait_for()
+
+    assert ApiKey.objects.filter(name="by keyboard").exists()
+
+
+# Controls that a screen reader could only call "button" or "edit".
+NAMELESS = """
+() => [...document.querySelectorAll("main, #main")].flatMap((root) =>
+  [...root.querySelectorAll("input:not([type=hidden]), select, textarea, button, a[href]")]
+    .filter((node) => node.offsetParent !== null)
+    .filter((node) => !(node.labels && node.labels.length) && !node.getAttribute("aria-label")
+      && !node.getAttribute("aria-labelledby") && !node.textContent.trim() && !node.title && !node.placeholder)
+    .map((node) => node.outerHTML.slice(0, 200)))
+"""
