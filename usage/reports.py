@@ -10,6 +10,7 @@ from tenants.keys import Caller
 
 _CLASSES = ("input_tokens", "output_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens")
 
+_PATIENCE_SECONDS = 15.0  # sums over a long period may take a while; nothing is spent meanwhile
 _BUDGETS = """
 SELECT CASE WHEN b.skill <> '' THEN 'skill' WHEN b.key_id IS NULL THEN 'tenant' ELSE 'key' END AS owner,
        b.skill, b."window", p.period, coalesce(a.settled_tokens, 0) AS settled_tokens,
@@ -123,6 +124,7 @@ async def events(
     rows = await pg.fetch_all(
         f"SELECT * FROM usage_event WHERE {condition} ORDER BY number DESC LIMIT %(limit)s",  # noqa: S608 - terms are ours
         {**parameters, "before": before, "limit": limit + 1},
+        within=_PATIENCE_SECONDS,
     )
     more = len(rows) > limit
     page = rows[:limit]
@@ -139,6 +141,7 @@ async def totals(caller: Caller, wanted: Filter) -> dict[str, Any]:
         f"SELECT count(*) AS calls, count(*) FILTER (WHERE state = 'open') AS open,"  # noqa: S608 - terms are ours
         f" count(*) FILTER (WHERE state = 'estimated') AS estimated, {sums} FROM usage_event WHERE {condition}",
         parameters,
+        within=_PATIENCE_SECONDS,
     )
     assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
     return {**row, "cost_usd": money.decimal(row["cost_micros"])}

@@ -49,6 +49,10 @@ class Application:
         """This function will start what runs beside requests."""
         await lifetime.startup()
 
+    def end_calls(self) -> None:
+        """This function will end the runs under way, each telling its caller why."""
+        lifetime.end_calls()
+
     async def shutdown(self, *, seconds: float) -> None:
         """This function will wait for runs under way to settle, then let go of every connection, within `seconds`."""
         await lifetime.shutdown(seconds=seconds)

@@ -23,10 +23,15 @@ async def startup() -> None:
     await background.start()
 
 
+def end_calls() -> None:
+    """This function will end the runs under way; each tells its caller and is billed once for what it produced."""
+    inflight.end_all(Unavailable("The server is restarting. Try again.", retry_after=1))
+
+
 async def shutdown(*, seconds: float = _SHUTDOWN_SECONDS) -> None:
     """This function will let runs under way finish, end those that take too long, and settle all, within `seconds`."""
     if not await _idle(within=max(0.1, seconds - _SETTLE_SECONDS - _CLOSE_SECONDS)):
-        inflight.end_all(Unavailable("The server is restarting. Try again.", retry_after=1))
+        end_calls()
         await _idle(within=_SETTLE_SECONDS)
     await replay.drain(within=_SETTLE_SECONDS)
     await idempotency.drain(within=_SETTLE_SECONDS)

@@ -102,9 +102,9 @@ async def fetch_all(query: str, parameters: Any = None, *, within: float | None 
     return await answered(work(), within=within)
 
 
-async def fetch_one(query: str, parameters: Any = None) -> DictRow | None:
-    """This function will run one statement and return its first row, or None."""
-    rows = await fetch_all(query, parameters)
+async def fetch_one(query: str, parameters: Any = None, *, within: float | None = ANSWER_SECONDS) -> DictRow | None:
+    """This function will run one statement and return its first row, or None; `within` as `answered` has it."""
+    rows = await fetch_all(query, parameters, within=within)
     return rows[0] if rows else None
 
 

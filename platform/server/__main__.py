@@ -19,6 +19,7 @@ def main() -> int:
     reactor.install()
     from server import hardened  # noqa: PLC0415 - daphne may be imported only after the reactor is installed
 
+    application = _load(options.app)  # before there is a port: who connects is answered at once
     try:
         listener = hardened.bind(options.host, options.port) if options.fd is None else hardened.adopt(options.fd)
     except OSError as error:
@@ -26,7 +27,7 @@ def main() -> int:
         return 1
     address = listener.getsockname()
     server = hardened.HardenedServer(
-        _load(options.app),
+        application,
         sockets=[listener],
         bounds=limits.from_environment(),
         action_logger=_log_access if options.access_log else None,

@@ -12,6 +12,7 @@ from kit import clock
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
+WORDS_SECONDS = 1.0  # from asking the application to end its calls to the disconnect message
 GOODBYE_SECONDS = 1.5  # from the disconnect message to the cancellation
 CANCEL_SECONDS = 0.5
 SHUTDOWN_SECONDS = 1.5  # at least, for the application's own `shutdown`
@@ -30,6 +31,7 @@ async def run(server: Any) -> None:
         channel.close_when_done()
     try:
         await _until_idle(server, seconds=server.limits.grace_seconds)
+        await _end_calls(server)
         await _end_the_rest(server)
     finally:
         await _shut_down(server.application, seconds=OVERALL_SECONDS - (clock.monotonic() - began))
@@ -51,6 +53,14 @@ def _running(server: Any) -> Iterator[tuple[Any, asyncio.Task[None]]]:
         task = details.get("application_instance")
         if task is not None and not task.done():
             yield protocol, task
+
+
+async def _end_calls(server: Any) -> None:
+    """Let the application end its calls in words: a response that is cut off says nothing."""
+    end_calls: Callable[[], None] | None = getattr(server.application, "end_calls", None)
+    if end_calls is not None and _is_busy(server):
+        end_calls()
+        await _until_idle(server, seconds=WORDS_SECONDS)
 
 
 async def _end_the_rest(server: Any) -> None:

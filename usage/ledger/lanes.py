@@ -107,7 +107,9 @@ async def _apply(entries: list[Entry]) -> list[Answer]:
         else:
             reserves.append(admission_row(entry.caller, entry.admission, ordinal=ordinal))
     rows = await pg.fetch_all(
-        "SELECT * FROM usage_apply(%s::jsonb, %s::jsonb)", (json.dumps(settles), json.dumps(reserves))
+        "SELECT * FROM usage_apply(%s::jsonb, %s::jsonb)",
+        (json.dumps(settles), json.dumps(reserves)),
+        within=None,  # the lane's callers have their own deadline; what comes later has to be known here
     )
     return sorted(rows, key=lambda row: int(row["ordinal"]))
 
