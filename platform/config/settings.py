@@ -216,6 +216,9 @@ SKILL_MODELS = {
     "deep": env.str("SKILLGATE_MODEL_DEEP", default="claude-opus-5"),
 }
 
+# --- Analyses ----------------------------------------------------------------------------------------------------------
+UPLOADS_DIR = env.str("SKILLGATE_UPLOADS_DIR", default=str(ROOT / ".local" / "uploads"))
+
 # --- Time and words ----------------------------------------------------------------------------------------------------
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -265,7 +268,7 @@ LOGGING = {
     "loggers": {
         "skillgate": {"level": "INFO"},
         # Refusals are answers, not incidents: what went wrong is in the response and in the counts.
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "CRITICAL"},
         "django": {"handlers": [], "propagate": True},
     },
 }
