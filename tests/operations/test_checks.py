@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
-from pytest_django.fixtures import SettingsWrapper
 
 from tests.live import ROOT
 
@@ -72,7 +71,7 @@ def test_a_deployment_without_any_secret_hears_all_their_names_and_no_traceback(
         ({"DEBUG": True}, "security.W018"),
     ],
 )
-def test_a_mistake_is_named(settings: SettingsWrapper, changed: dict[str, Any], named: str) -> None:
+def test_a_mistake_is_named(settings: Any, changed: dict[str, Any], named: str) -> None:
     for name, value in changed.items():
         setattr(settings, name, value)
 
