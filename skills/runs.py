@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from kit import ids
-from kit.errors import OutputInvalid, SkillgateError, Unavailable
+from kit.errors import InvalidRequest, OutputInvalid, SkillgateError, Unavailable
 from skills import answers, requests
 from skills.admission import Admitted, admit, admit_again
 from skills.claude import StreamEvent
@@ -39,6 +39,10 @@ async def start(order: Order) -> "Run":
     Raises `InvalidRequest` (with the path of the fault), `RateLimited`, `BudgetExceeded`,
     `AuthenticationFailed`, `NotAllowed` (unpriced model) or `Unavailable`.
     """
+    if order.version.is_analysis:
+        raise InvalidRequest(
+            f"The skill {order.version.skill!r} works on documents step by step: send them to POST /v1/analyses."
+        )
     run_id = ids.uuid7()
     body = requests.build(
         order.version,

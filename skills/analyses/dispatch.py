@@ -15,7 +15,7 @@ from celery import current_app
 from prometheus_client import Counter, Gauge
 
 from kit import pg
-from skills.analyses import documents, envelope
+from skills.analyses import documents, envelope, states
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,13 @@ async def wake() -> None:
 
 async def recover() -> int:
     """This function will put back what lost workers held, and try again what waited for money; returns how many."""
-    lapsed = await pg.fetch_all(_LAPSED, {"most": _MOST_LAPSES})
+    async with pg.connection() as connection, connection.transaction():
+        lapsed = await (await connection.execute(_LAPSED, {"most": _MOST_LAPSES})).fetchall()
+        for row in lapsed:
+            log.warning("analysis %s lost its worker and is %s", row["id"], row["state"])
+            if row["state"] == states.State.FAILED:
+                await states.tell(connection, row, "analysis.failed")
     LAPSED.inc(len(lapsed))
-    for row in lapsed:
-        log.warning("analysis %s lost its worker and is %s", row["id"], row["state"])
     again = await pg.execute(_AGAIN)
     for row in await pg.fetch_all(_UNBOOKED):
         await envelope.reconcile(row["tenant_id"], row["id"])
@@ -128,7 +131,7 @@ UPDATE skills_analysis a SET dispatched_at = now() FROM chosen WHERE a.id = chos
 RETURNING a.id, a.priority, chosen.place
 """
 # One that loses its workers again and again without finishing a step would take every worker down: it fails.
-_LAPSED = """
+_LAPSED = b"""
 UPDATE skills_analysis SET
     state = CASE WHEN failures + 1 >= %(most)s THEN 'failed' ELSE 'queued' END,
     ended_at = CASE WHEN failures + 1 >= %(most)s THEN now() END,
@@ -137,7 +140,7 @@ UPDATE skills_analysis SET
     ) END,
     failures = failures + 1, lease_until = NULL, dispatched_at = NULL, available_at = now()
 WHERE state = 'running' AND lease_until < now()
-RETURNING id, state
+RETURNING *
 """
 _AGAIN = """
 UPDATE skills_analysis SET state = 'queued', dispatched_at = NULL

@@ -67,7 +67,7 @@ async def cancel(tenant_id: int, analysis_id: UUID) -> Row | None:
     async with pg.connection() as connection, connection.transaction():
         row = await _one(connection, _CANCEL, {"id": analysis_id, "tenant": tenant_id})
         if row is not None:
-            await _tell(connection, row, "analysis.cancelled")
+            await tell(connection, row, "analysis.cancelled")
     if row is None:
         return await _unmoved(tenant_id, analysis_id, done=(State.CANCELLED,), verb="cancelled")
     await control.announce(STOPPED, analysis_id=str(analysis_id))
@@ -134,7 +134,7 @@ async def _end(
         before = await _one(connection, _REASON, {"id": analysis_id})
         row = await _one(connection, _END, given)
         if row is not None and not _is_repeated(before, row):
-            await _tell(connection, row, event)
+            await tell(connection, row, event)
 
 
 def _is_repeated(before: Row | None, row: Row) -> bool:
@@ -144,7 +144,8 @@ def _is_repeated(before: Row | None, row: Row) -> bool:
     return bool(before["error"] == row["error"] and before["told_steps"] == row["steps_done"])
 
 
-async def _tell(connection: Connection, row: Row, event: str) -> None:
+async def tell(connection: Connection, row: Row, event: str) -> None:
+    """This function will say that an analysis has come to a state, to those who listen and to its callback."""
     data = {"state": row["state"], "error": row["error"], "steps_done": row["steps_done"]}
     await say(connection, row["id"], event, data)
     if row["callback_id"] is not None and row["state"] in _TOLD:

@@ -16,12 +16,12 @@ from kit import clock, ids, sse
 from kit.errors import Conflict, InvalidRequest, SkillgateError, Unavailable
 from kit.rest import AsyncAPIView, respond
 from kit.wire import JSON, StrictJSONParser
-from skills.analyses import dispatch, reading, submission
+from skills.analyses import dispatch, reading, submission, uploads
 from skills.analyses import states as moves
 from skills.analyses.models import Analysis
 from skills.analyses.stages import Brief
 from skills.analyses.submission import Sent, Submission
-from skills.api import analyses_bodies, bodies, documentation, uploads, views
+from skills.api import analyses_bodies, bodies, documentation, forms, views
 from skills.api.analyses_bodies import PREFIX, described
 from tenants.api import callers
 from tenants.keys import Caller
@@ -34,7 +34,7 @@ _MOST_PER_PAGE = 100
 class AnalysesView(AsyncAPIView):
     """All analyses of a tenant."""
 
-    parser_classes: Any = (StrictJSONParser, uploads.FileParser)
+    parser_classes: Any = (StrictJSONParser, forms.FileParser)
 
     @extend_schema(
         operation_id="submit_analysis",
@@ -130,7 +130,7 @@ class ResumeView(AsyncAPIView):
     async def post(self, request: Request, analysis_id: str) -> Response:
         """Go on from the last finished step, with a larger envelope if one is given."""
         caller = await callers.of_request(request, verb="run", fresh=True)
-        body = bodies.check(analyses_bodies.RESUME, request.data if request.META.get("CONTENT_LENGTH") else {})
+        body = bodies.check(analyses_bodies.RESUME, request.data if request.body else {})
         row = await reading.one(caller.tenant_id, ids.decode(PREFIX, analysis_id))
         await moves.resume(
             caller.tenant_id,
@@ -170,7 +170,7 @@ async def _received(request: Request) -> tuple[dict[str, Any], list[Sent]]:
     data = await asyncio.to_thread(lambda: request.data)
     if not hasattr(data, "lists"):
         return bodies.check(analyses_bodies.SUBMIT, data), []
-    body, files = uploads.read_form(data)
+    body, files = forms.read_form(data)
     return bodies.check(analyses_bodies.SUBMIT, body), await uploads.keep(files)
 
 

@@ -79,7 +79,7 @@ class RotateView(AsyncAPIView):
     async def post(self, request: Request, endpoint_id: str) -> Response:
         """Begin to sign with a new secret, and for the overlap with the old one too."""
         caller = await callers.of_request(request, verb="run", fresh=True)
-        body = bodies.check(_ROTATE, request.data if request.META.get("CONTENT_LENGTH") else {})
+        body = bodies.check(_ROTATE, request.data if request.body else {})
         overlap = timedelta(hours=body.get("overlap_hours", 24))
         row, secret = await endpoints.rotate(
             caller.tenant_id, ids.decode(_ENDPOINT, endpoint_id), overlap=overlap, now=clock.now()

@@ -129,8 +129,8 @@ def leaflet(live: Live) -> str:  # noqa: F811 - the fixture
 
 @pytest.fixture(scope="session")
 def start_celery(
-    live_environment: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,  # noqa: F811 - the fixture
+    live_environment: dict[str, str],  # noqa: F811 - the fixture
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Any]:
     """Runs a worker or beat for as long as a `with` block."""
     folder = tmp_path_factory.mktemp("celery")

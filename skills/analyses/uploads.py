@@ -7,13 +7,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from rest_framework.parsers import MultiPartParser
-
-from kit import ids, strict_json
+from kit import ids
 from kit.errors import InvalidRequest, RequestTooLarge, UnsupportedMediaType
 from skills.analyses import documents
 from skills.analyses.submission import MOST_DOCUMENTS, Sent
-from skills.api.analyses_bodies import JSON_FIELDS, NUMBER_FIELDS
 
 MOST_BYTES = 50 * 1024 * 1024
 _CHUNK = 1024 * 1024
@@ -21,23 +18,6 @@ _DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document
 _TEXTS = {".txt": "text/plain", ".text": "text/plain", ".md": "text/markdown", ".markdown": "text/markdown",
           ".html": "text/html", ".htm": "text/html", ".csv": "text/csv"}  # fmt: skip
 _TAKEN = "txt, md, html, pdf, docx and csv"
-
-
-class FileParser(MultiPartParser):
-    """Django's parser of `multipart/form-data`; what is large goes to disk, not into memory."""
-
-
-def read_form(data: Any) -> tuple[dict[str, Any], list[Any]]:
-    """This function will part a form into the body that JSON would have, and its files."""
-    body: dict[str, Any] = {}
-    files: list[Any] = []
-    for name, values in data.lists():
-        for value in values:
-            if hasattr(value, "chunks"):
-                files.append(value)
-            else:
-                body[name] = _value(name, value)
-    return body, files
 
 
 async def keep(files: list[Any]) -> list[Sent]:
@@ -112,14 +92,3 @@ def _word(file: Any) -> str:
     if not is_word:
         raise UnsupportedMediaType(f"An uploaded archive is no Word document; send {_TAKEN}.")
     return _DOCX
-
-
-def _value(name: str, text: str) -> Any:
-    if name in JSON_FIELDS:
-        return strict_json.loads(text.encode())
-    if name in NUMBER_FIELDS:
-        try:
-            return float(text) if name == "max_cost_usd" else int(text)
-        except ValueError:
-            raise InvalidRequest(f"`{name}` must be a number.", path=f"/{name}") from None
-    return text
