@@ -1,0 +1,17 @@
+"""`manage.py reseal`: encrypt stored secrets anew, after a new key was put in front of SKILLGATE_FIELD_KEYS."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from tenants import provider_keys
+
+
+class Command(BaseCommand):
+    """Encrypt every stored secret under the first of the field keys."""
+
+    help = "Encrypt stored secrets under the first of SKILLGATE_FIELD_KEYS; afterwards the others may be dropped."
+
+    def handle(self, *_: Any, **__: Any) -> None:
+        """This function will run the command."""
+        self.stdout.write(f"{provider_keys.reseal_all()} secrets are sealed anew.")
