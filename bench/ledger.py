@@ -37,7 +37,10 @@ class Figure:
 def main() -> None:
     """This function will measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of each run")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of each run")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="runs of each kind, taking turns so that noise hits all alike"
+    )
     parser.add_argument("--callers", type=int, nargs="*", default=list(CALLERS))
     parser.add_argument("--json", action="store_true", help="print figures as JSON lines")
     options = parser.parse_args()
@@ -48,7 +51,10 @@ def main() -> None:
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
         django.setup()
         load = importlib.import_module("bench.ledger_load")  # its imports need the settings
-        figures = [Figure(**figure) for figure in load.measure(callers=options.callers, seconds=options.seconds)]
+        figures = [
+            Figure(**figure)
+            for figure in load.measure(callers=options.callers, seconds=options.seconds, rounds=options.rounds)
+        ]
     if options.json:
         for figure in figures:
             print(json.dumps(asdict(figure)))

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection
@@ -20,17 +21,30 @@ from usage.pricing import Tokens
 BATCHED = 128
 
 
-def measure(*, callers: list[int], seconds: float) -> list[dict[str, Any]]:
-    """This function will run every combination and return the figures of each."""
+@dataclass(slots=True)
+class Measured:
+    """What one kind of run gathered over its rounds."""
+
+    reserved: list[float] = field(default_factory=list)
+    settled: list[float] = field(default_factory=list)
+    elapsed: float = 0.0
+
+
+def measure(*, callers: list[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
+    """This function will run every combination in turn, `rounds` times, and return the figures of each."""
     with _own_database():
         casts = _casts()
         connection.close()
-        return [
-            _run(keys, cast, number=number, lane=lane, seconds=seconds)
-            for keys, cast in casts.items()
-            for number in callers
-            for lane in ("single", "batched")
-        ]
+        kinds = {
+            (keys, number, lane): Measured() for keys in casts for number in callers for lane in ("single", "batched")
+        }
+        for cast in casts.values():
+            asyncio.run(_load(cast, Measured(), number=len(cast), seconds=0.5))  # opens this month's accounts
+        for _ in range(rounds):
+            for (keys, number, lane), measured in kinds.items():
+                lanes.MOST_ITEMS = 1 if lane == "single" else BATCHED
+                asyncio.run(_load(casts[keys], measured, number=number, seconds=seconds))
+    return [_figures(*kind, measured) for kind, measured in kinds.items()]
 
 
 @contextmanager
@@ -80,43 +94,37 @@ def _caller(key_id: int, tenant_id: int, slug: str) -> Caller:
     )
 
 
-def _run(keys: str, callers: list[Caller], *, number: int, lane: str, seconds: float) -> dict[str, Any]:
-    lanes.MOST_ITEMS = 1 if lane == "single" else BATCHED
-    reserved, settled, elapsed = asyncio.run(_load(callers, number=number, seconds=seconds))
+def _figures(keys: str, callers: int, lane: str, measured: Measured) -> dict[str, Any]:
     return {
         "keys": keys,
-        "callers": number,
+        "callers": callers,
         "lane": lane,
-        "calls_per_second": round(len(settled) / elapsed, 1),
-        "reserve_p50": _percentile(reserved, 50),
-        "reserve_p99": _percentile(reserved, 99),
-        "settle_p50": _percentile(settled, 50),
-        "settle_p99": _percentile(settled, 99),
+        "calls_per_second": round(len(measured.settled) / measured.elapsed, 1),
+        "reserve_p50": _percentile(measured.reserved, 50),
+        "reserve_p99": _percentile(measured.reserved, 99),
+        "settle_p50": _percentile(measured.settled, 50),
+        "settle_p99": _percentile(measured.settled, 99),
     }
 
 
-async def _load(callers: list[Caller], *, number: int, seconds: float) -> tuple[list[float], list[float], float]:
-    reserved: list[float] = []
-    settled: list[float] = []
-    await asyncio.gather(*(_once(callers[n % len(callers)], [], []) for n in range(min(number, 20))))  # warm
+async def _load(callers: list[Caller], measured: Measured, *, number: int, seconds: float) -> None:
     start = time.perf_counter()
-    await asyncio.gather(*(_caller_loop(callers, n, start + seconds, reserved, settled) for n in range(number)))
-    elapsed = time.perf_counter() - start
-    await pg.close()
-    return reserved, settled, elapsed
+    try:
+        await asyncio.gather(*(_caller_loop(callers, n, start + seconds, measured) for n in range(number)))
+    finally:
+        await pg.close()
+    measured.elapsed += time.perf_counter() - start
 
 
-async def _caller_loop(
-    callers: list[Caller], first: int, end: float, reserved: list[float], settled: list[float]
-) -> None:
+async def _caller_loop(callers: list[Caller], first: int, end: float, measured: Measured) -> None:
     turn = first
     while time.perf_counter() < end:
         with suppress(Unavailable):  # one call at a time cannot serve 200 callers in time; those count as not done
-            await _once(callers[turn % len(callers)], reserved, settled)
+            await _once(callers[turn % len(callers)], measured)
         turn += 7  # prime to 100: over time every caller meets every key
 
 
-async def _once(caller: Caller, reserved: list[float], settled: list[float]) -> None:
+async def _once(caller: Caller, measured: Measured) -> None:
     admission = ledger.Admission(
         event_id=ids.uuid7(),
         run_id=ids.uuid7(),
@@ -136,8 +144,8 @@ async def _once(caller: Caller, reserved: list[float], settled: list[float]) -> 
     reservation = await ledger.reserve(caller, admission)
     between = time.perf_counter()
     await ledger.settle(reservation, ledger.Closing("settled", Tokens(input=900, output=500), cost_micros=3400))
-    reserved.append(between - started)
-    settled.append(time.perf_counter() - between)
+    measured.reserved.append(between - started)
+    measured.settled.append(time.perf_counter() - between)
 
 
 def _percentile(values: list[float], percent: int) -> float:
