@@ -52,7 +52,8 @@ class Observation:
     def see_end(self, event: dict[str, Any]) -> None:
         """This function will note what `message_delta` says; its counts are cumulative."""
         delta = event.get("delta")
-        self.stop_reason = str((delta if isinstance(delta, dict) else {}).get("stop_reason") or "")[:32]
+        reason = str((delta if isinstance(delta, dict) else {}).get("stop_reason") or "")[:32]
+        self.stop_reason = reason or self.stop_reason
         usage = event.get("usage")
         if not isinstance(usage, dict):
             self.unsound.append("message_delta has no usage")
@@ -80,8 +81,8 @@ class Observation:
         return self._close("estimated", tokens, micros)
 
     def _output_bound(self, admission: Admission) -> int:
-        if self.output_tokens is not None and not self.unsound:
-            return self.output_tokens
+        if self.output_tokens is not None and self.stop_reason and not self.unsound:
+            return self.output_tokens  # counts are cumulative: only those that come with a reason to stop are final
         if not self.is_cancelled or self.has_hidden_output or self.prompt is None:
             return admission.output_tokens
         unseen = int((max(0.0, self.ended_at - self.last_seen_at) + _CANCEL_SECONDS) * _TOKENS_PER_SECOND)
