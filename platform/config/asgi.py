@@ -30,7 +30,8 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
         await _mcp(scope, receive, send)
         return
     is_program = is_api(scope["path"]) or scope["path"] == "/metrics"
-    await (_api if is_program else _pages)(scope, receive, send)
+    handler: Any = _api if is_program else _pages  # Django's stubs want a dict for a scope
+    await handler(scope, receive, send)
 
 
 class Application:
