@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from django.db import connection
 
 DAYS = 30
-MOST_CALLS = 500_000
+MOST_CALLS = 200_000
 _CALLS = """
 SELECT opened_at, day, month, charged_tokens, cost_micros, coalesce(duration_ms, 0) FROM usage_event
 WHERE tenant_id = %(tenant)s AND month >= %(first_month)s AND opened_at >= %(since)s AND state <> 'released'
@@ -147,7 +147,7 @@ def replay(
 ) -> Replay:
     """This function will replay the last 30 days of a tenant, a family of keys or a skill against a proposal.
 
-    At most the latest 500,000 calls are looked at; `is_cut` tells that there were more. A month's budget
+    At most the latest 200,000 calls are looked at; `is_cut` tells that there were more. A month's budget
     starts empty where the 30 days begin.
     """
     calls = list(_calls(tenant_id, now=now, family_id=family_id, skill=skill))

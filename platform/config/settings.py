@@ -170,7 +170,12 @@ UNFOLD = {
     "SITE_HEADER": "console.navigation.header",
     "SIDEBAR": {"navigation": "console.navigation.of_tenant"},
 }
-UNFOLD_OPS = {**_UNFOLD, "SITE_HEADER": "Operations", "SIDEBAR": {"navigation": "console.navigation.of_operators"}}
+UNFOLD_OPS = {
+    **_UNFOLD,
+    "SITE_HEADER": "Operations",
+    "SHOW_HISTORY": False,
+    "SIDEBAR": {"navigation": "console.navigation.of_operators"},
+}
 
 # --- Postgres ----------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL", default="postgres://postgres@127.0.0.1:5432/skillgate")}
@@ -194,6 +199,13 @@ CACHES = {
 
 # --- Celery ------------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
+
+# --- Analyses and webhooks ---------------------------------------------------------------------------------------------
+UPLOADS_DIR = env.str("SKILLGATE_UPLOADS_DIR", default=str(ROOT / ".local" / "uploads"))
+WEBHOOK_KEY = env.str(
+    "SKILLGATE_WEBHOOK_KEY", default=""
+)  # webhook secrets are derived from it; empty: from SECRET_KEY
+WEBHOOK_ALLOWED_NETWORKS = env.list("SKILLGATE_WEBHOOK_ALLOWED_NETWORKS", default=[])
 
 # --- Claude ------------------------------------------------------------------------------------------------------------
 ANTHROPIC_BASE_URL = env.str("ANTHROPIC_BASE_URL", default="https://api.anthropic.com")

@@ -28,7 +28,7 @@ class TenantList(ModelAdmin):
     view_on_site = False
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
-    list_per_page = 50
+    list_per_page = 25
     list_max_show_all = 200
     list_display_links: Any = None
 

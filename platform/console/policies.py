@@ -27,4 +27,6 @@ class ContentPolicies(CSPMiddleware):
         parts: Any = super().get_policy_parts(request, response, report_only)
         if request.path_info.startswith(ADMIN_PATHS) and not report_only:
             parts.replace = {**(parts.replace or {}), **_ADMIN}
+        if request.path_info == "/docs" and not report_only:
+            parts.replace = {**(parts.replace or {}), "style-src": [SELF, UNSAFE_INLINE]}
         return parts  # type: ignore[no-any-return]  # django-csp is typed, its base class is not

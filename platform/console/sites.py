@@ -24,6 +24,7 @@ class ConsoleSite(AdminSite):
     """What both sites have in common: pages about one's own account, and no door that nobody needs."""
 
     site_title = "Skillgate"
+    index_title = "Overview"
     enable_nav_sidebar = True
     index_template = "console/index.html"
     login_template = "console/login.html"

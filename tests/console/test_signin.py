@@ -142,6 +142,30 @@ def test_an_operator_sees_all_tenants_and_suspends_one_with_a_reason(cast: Cast)
     assert AuditEntry.objects.get(action="tenant.suspended").actor == "olga"
 
 
+def test_what_an_operator_does_to_people_is_recorded(cast: Cast) -> None:
+    client, bob = cast.client("olga"), cast.users["bob"]
+    membership = Membership.objects.get(user=bob)
+
+    client.post(
+        f"/ops/tenants/membership/{membership.pk}/change/",
+        {"tenant": cast.acme.pk, "user": bob.pk, "role": "admin"},
+    )
+    client.post(
+        f"/ops/tenants/user/{bob.pk}/password/",
+        {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD, "usable_password": "true"},
+    )
+    client.post(f"/ops/tenants/membership/{membership.pk}/delete/", {"post": "yes"})
+
+    done = AuditEntry.objects.filter(actor="olga").exclude(action__startswith="session.").order_by("id")
+    assert [(entry.action, entry.tenant_id) for entry in done] == [
+        ("membership.changed", cast.acme.pk),
+        ("user.password_set", None),
+        ("membership.removed", cast.acme.pk),
+    ]
+    assert done[0].details == {"before": {"role": "viewer"}, "after": {"role": "admin"}}
+    assert NEW_PASSWORD not in str(list(done.values()))
+
+
 def test_a_forgotten_password_is_chosen_anew_by_a_mailed_link(
     cast: Cast, django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks, settings: Settings
 ) -> None:

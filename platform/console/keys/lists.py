@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet, Sum
 from django.http import HttpRequest
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.html import format_html
 
@@ -97,7 +96,7 @@ class KeyList(TenantList):
     @admin.display(description="This month")
     def month(self, key: Any) -> str:
         """This function will draw this month's use against the budget."""
-        return render_to_string("console/keys/bar.html", {"standing": key.standing})
+        return bar(key.standing)
 
     @admin.display(description="Refused this hour")
     def refused(self, key: Any) -> int:
@@ -113,6 +112,21 @@ class KeyList(TenantList):
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> Any:
         """This function will ask for the reason to revoke the ticked keys."""
         return pages.ask_to_revoke(request, chosen=queryset)
+
+
+def bar(standing: standings.Standing | None) -> str:
+    """This function will draw how much of a budget is used; not as a template, which a long list would feel."""
+    if standing is None:
+        return format_html('<span class="sg-hint">{}</span>', "no budget")
+    return format_html(
+        '<div class="sg-bar" role="img" aria-label="{} percent of the month\'s budget used"><span class="{}" style="width:{}%">'
+        '</span></div><span class="sg-hint">{} of {} tokens</span>',
+        standing.percent,
+        humane.heat(standing.percent),
+        min(standing.percent, 100),
+        humane.short(standing.tokens),
+        humane.short(standing.limit_tokens),
+    )
 
 
 def badge(state: str) -> str:

@@ -45,17 +45,25 @@ class RecordedList(ModelAdmin):
         super().save_model(request, obj, form, change)
         after = {name: _plain(form.cleaned_data.get(name)) for name in names}
         self._record("changed" if change else "added", request, obj, before=before, after=after)
+        vars(request)["console_recorded"] = True
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
         """This function will remove a row and record that."""
         self._record("removed", request, obj)
         super().delete_model(request, obj)
 
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        """This function will remove rows one by one, so that each is recorded."""
+        for obj in queryset:
+            self.delete_model(request, obj)
+
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """This function will do nothing: `save_model` recorded it."""
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """This function will do nothing: `save_model` recorded it."""
+        """This function will record what did not go through `save_model`: a new password."""
+        if "console_recorded" not in vars(request):
+            self._record("password_set", request, obj)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         """This function will do nothing: `delete_model` recorded it."""

@@ -91,6 +91,8 @@ class TenantOpsList(ReadOnlyList):
 class MembershipList(RecordedList):
     """Who works for which tenant."""
 
+    fields = ("user", "tenant", "role")
+    raw_id_fields = ("user", "tenant")
     list_display = ("user", "tenant", "role")
     list_filter = ("role",)
     list_select_related = ("user", "tenant")
