@@ -1,6 +1,7 @@
 """A server that logs as production does, and whose log can be read."""
 
 import json
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,3 +87,12 @@ def production(
         django_db_blocker,
     )
     return Production(served, production_server.log)
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.live import ROOT, Live, eventually
@@ -198,13 +197,3 @@ def _swept(port: int) -> dict[str, Any]:
         return {}
     samples = parsed(text)
     return {"files": True} if ("skillgate_ledger_swept_total", frozenset()) in samples else {}
-
-
-@pytest.fixture
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
