@@ -43,6 +43,18 @@ class Table:
     background: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {
             "worker": (*_CELERY, "worker", "-l", "warning", "--concurrency", "2"),
+            "analyses": (
+                *_CELERY,
+                "worker",
+                "-Q",
+                "analyses",
+                "-n",
+                "analyses@%h",
+                "-l",
+                "warning",
+                "--concurrency",
+                "2",
+            ),
             "beat": (*_CELERY, "beat", "-l", "warning", "--schedule", "{home}/celerybeat-schedule", "--pidfile="),
         }
     )

@@ -20,7 +20,7 @@ _SCRIPT = Path(extraction.__file__)
 
 def folder() -> Path:
     """This function will return where uploads wait to be read."""
-    return Path(getattr(settings, "UPLOADS_DIR", settings.BASE_DIR / ".local" / "uploads"))
+    return Path(settings.UPLOADS_DIR)
 
 
 async def sources(analysis_id: UUID) -> list[Source]:

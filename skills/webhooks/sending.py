@@ -129,7 +129,7 @@ def _literal(host: str) -> str | None:
 
 
 def _allowed_networks() -> Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    return [ipaddress.ip_network(one) for one in getattr(settings, "WEBHOOK_ALLOWED_NETWORKS", ())]
+    return [ipaddress.ip_network(one) for one in settings.WEBHOOK_ALLOWED_NETWORKS]
 
 
 def _words(trouble: Exception) -> str:

@@ -14,7 +14,7 @@ _PREFIX = "whsec_"
 
 def secret(endpoint_id: UUID, *, generation: int) -> str:
     """This function will return an endpoint's secret of one generation, in the form that verifying libraries take."""
-    key = str(getattr(settings, "WEBHOOK_KEY", "") or settings.SECRET_KEY).encode()
+    key = str(settings.WEBHOOK_KEY or settings.SECRET_KEY).encode()
     derived = hmac.new(key, b"skillgate webhook\0" + endpoint_id.bytes + generation.to_bytes(4), hashlib.sha256)
     return _PREFIX + base64.b64encode(derived.digest()).decode()
 

@@ -28,6 +28,8 @@ from tests.live import (  # noqa: F401 - fixtures
     live_tenant,
 )
 
+HOOKS = "127.0.0.77"  # where the running server may send webhooks in these tests, and nowhere else here
+os.environ["SKILLGATE_WEBHOOK_ALLOWED_NETWORKS"] = f"{HOOKS}/32"
 ROOT = Path(__file__).resolve().parents[2]
 ENDED = ("succeeded", "failed", "cancelled", "awaiting_budget")
 

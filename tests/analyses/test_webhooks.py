@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -16,43 +14,15 @@ from skills.analyses.worker import run
 from skills.webhooks import delivery, endpoints, sending, signing
 from skills.webhooks.models import WebhookDelivery, WebhookEndpoint
 from tests import factories
+from tests.analyses.receiver import Receiver, receiving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-class Receiver:
-    """An HTTP server that notes what it is sent and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[dict[str, str], bytes]] = []
-        self.statuses: list[int] = []
-        outer = self
-
-        class Answering(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                outer.messages.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                self.send_response(outer.statuses.pop(0) if outer.statuses else 200)
-                self.send_header("Location", "/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Answering)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    made = Receiver()
-    thread = threading.Thread(target=made.server.serve_forever)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    thread.join()
-    made.server.server_close()
+    with receiving("127.0.0.1") as made:
+        yield made
 
 
 @pytest.fixture
