@@ -59,8 +59,8 @@ _MESSAGE = _answered(
         "role": {"type": "string", "enum": ["assistant"]},
         "model": {"type": "string"},
         "content": {"type": "array", "items": {"type": "object"}},
-        "stop_reason": {"type": "string", "nullable": True},
-        "stop_sequence": {"type": "string", "nullable": True},
+        "stop_reason": {"type": ["string", "null"]},
+        "stop_sequence": {"type": ["string", "null"]},
         "usage": {"type": "object", "description": "Anthropic's own counts."},
     }
 )
@@ -76,8 +76,8 @@ _MODELS = _answered(
     {
         "data": {"type": "array", "items": _MODEL},
         "has_more": {"type": "boolean"},
-        "first_id": {"type": "string", "nullable": True},
-        "last_id": {"type": "string", "nullable": True},
+        "first_id": {"type": ["string", "null"]},
+        "last_id": {"type": ["string", "null"]},
     }
 )
 _REFUSED = {

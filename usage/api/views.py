@@ -5,19 +5,21 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from kit.openapi import answers
 from kit.rest import AsyncAPIView, respond
 from tenants.api import callers
 from tenants.keys import Caller
 from usage import reports
 from usage.api import parameters
 
-_FREE = {200: {"type": "object"}}
+_KEY = answers({"type": "object"}, 403)
+_USAGE = answers({"type": "object"}, 400, 403)
 
 
 class KeyView(AsyncAPIView):
     """The key that asks."""
 
-    @extend_schema(operation_id="get_key", responses=_FREE, tags=["key"])
+    @extend_schema(operation_id="get_key", responses=_KEY, tags=["key"])
     async def get(self, request: Request) -> Response:
         """Show the key's scopes, limits and budgets with what is used, reserved and left."""
         caller = await callers.of_request(request, verb="read", fresh=True)
@@ -29,7 +31,7 @@ class UsageView(AsyncAPIView):
 
     @extend_schema(
         operation_id="list_usage",
-        responses=_FREE,
+        responses=_USAGE,
         tags=["key"],
         parameters=[
             OpenApiParameter(
