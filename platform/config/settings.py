@@ -202,9 +202,8 @@ CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="")
 
 # --- Analyses and webhooks ---------------------------------------------------------------------------------------------
 UPLOADS_DIR = env.str("SKILLGATE_UPLOADS_DIR", default=str(ROOT / ".local" / "uploads"))
-WEBHOOK_KEY = env.str(
-    "SKILLGATE_WEBHOOK_KEY", default=""
-)  # webhook secrets are derived from it; empty: from SECRET_KEY
+# Webhook secrets are derived from it; empty: from SECRET_KEY.
+WEBHOOK_KEY = env.str("SKILLGATE_WEBHOOK_KEY", default="")
 WEBHOOK_ALLOWED_NETWORKS = env.list("SKILLGATE_WEBHOOK_ALLOWED_NETWORKS", default=[])
 
 # --- Claude ------------------------------------------------------------------------------------------------------------
@@ -227,9 +226,6 @@ SKILL_MODELS = {
     "balanced": env.str("SKILLGATE_MODEL_BALANCED", default="claude-sonnet-5"),
     "deep": env.str("SKILLGATE_MODEL_DEEP", default="claude-opus-5"),
 }
-
-# --- Analyses ----------------------------------------------------------------------------------------------------------
-UPLOADS_DIR = env.str("SKILLGATE_UPLOADS_DIR", default=str(ROOT / ".local" / "uploads"))
 
 # --- Time and words ----------------------------------------------------------------------------------------------------
 USE_TZ = True

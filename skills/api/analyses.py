@@ -38,6 +38,7 @@ class AnalysesView(AsyncAPIView):
 
     @extend_schema(
         operation_id="submit_analysis",
+        responses=analyses_bodies.ACCEPTED,
         request={**documentation.body(analyses_bodies.SUBMIT), "multipart/form-data": analyses_bodies.SUBMIT},
         tags=["analyses"],
     )
@@ -57,7 +58,7 @@ class AnalysesView(AsyncAPIView):
             content["callback"] = {"secret": submitted.secret}
         return respond(content, request=request, status=202, headers={"Location": content["links"]["self"]})
 
-    @extend_schema(operation_id="list_analyses", tags=["analyses"])
+    @extend_schema(operation_id="list_analyses", responses=analyses_bodies.MANY, tags=["analyses"])
     async def get(self, request: Request) -> Response:
         """List analyses, the newest first; `state` (repeatable), `skill`, `limit`, `after` (an id) narrow it."""
         caller = await callers.of_request(request, verb="read", fresh=True)
@@ -78,14 +79,14 @@ class AnalysesView(AsyncAPIView):
 class AnalysisView(AsyncAPIView):
     """One analysis."""
 
-    @extend_schema(operation_id="get_analysis", tags=["analyses"])
+    @extend_schema(operation_id="get_analysis", responses=analyses_bodies.ONE, tags=["analyses"])
     async def get(self, request: Request, analysis_id: str) -> Response:
         """Show an analysis: its state, progress, usage and documents."""
         caller = await callers.of_request(request, verb="read", fresh=True)
         row = await reading.one(caller.tenant_id, ids.decode(PREFIX, analysis_id))
         return respond(described(row), request=request)
 
-    @extend_schema(operation_id="delete_analysis", tags=["analyses"])
+    @extend_schema(operation_id="delete_analysis", responses=analyses_bodies.RESULT, tags=["analyses"])
     async def delete(self, request: Request, analysis_id: str) -> Response:
         """End an analysis if need be and delete its content; what it used stays in the ledger."""
         caller = await callers.of_request(request, verb="run", fresh=True)
@@ -99,7 +100,7 @@ class AnalysisView(AsyncAPIView):
 class ResultView(AsyncAPIView):
     """What an analysis came to."""
 
-    @extend_schema(operation_id="get_analysis_result", tags=["analyses"])
+    @extend_schema(operation_id="get_analysis_result", responses=analyses_bodies.RESULT, tags=["analyses"])
     async def get(self, request: Request, analysis_id: str) -> Response:
         """Show the answer with its citations, once the analysis has succeeded."""
         caller = await callers.of_request(request, verb="read", fresh=True)
@@ -112,7 +113,7 @@ class ResultView(AsyncAPIView):
 class CancelView(AsyncAPIView):
     """The end of an analysis before its time."""
 
-    @extend_schema(operation_id="cancel_analysis", request=None, tags=["analyses"])
+    @extend_schema(operation_id="cancel_analysis", responses=analyses_bodies.ONE, request=None, tags=["analyses"])
     async def post(self, request: Request, analysis_id: str) -> Response:
         """Cancel an analysis; calls under way end within seconds, and what they used is booked."""
         caller = await callers.of_request(request, verb="run", fresh=True)
@@ -125,7 +126,10 @@ class ResumeView(AsyncAPIView):
     """Going on with an analysis that waits for money or failed."""
 
     @extend_schema(
-        operation_id="resume_analysis", request=documentation.body(analyses_bodies.RESUME), tags=["analyses"]
+        operation_id="resume_analysis",
+        responses=analyses_bodies.ONE,
+        request=documentation.body(analyses_bodies.RESUME),
+        tags=["analyses"],
     )
     async def post(self, request: Request, analysis_id: str) -> Response:
         """Go on from the last finished step, with a larger envelope if one is given."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from kit import ids, money
 from skills.analyses.models import Analysis
+from skills.api import documentation
 
 PREFIX = "ana"
 _TEXT = {"type": "string", "minLength": 1, "pattern": "\\S"}
@@ -60,6 +61,39 @@ RESUME: dict[str, Any] = {
     "additionalProperties": False,
     "properties": {"max_tokens": _TOKENS, "max_cost_usd": _MONEY},
 }
+_ANY: dict[str, Any] = {"type": "object", "additionalProperties": True}
+_ANALYSIS: dict[str, Any] = {
+    "type": "object",
+    "required": ["id", "type", "state", "skill", "progress", "usage", "links"],
+    "properties": {
+        "id": {"type": "string"},
+        "type": {"type": "string", "enum": ["analysis"]},
+        "state": {"type": "string", "enum": list(Analysis.State.values)},
+        "skill": {"type": "string"},
+        "version": {"type": "integer"},
+        "priority": {"type": "string"},
+        "error": {**_ANY, "nullable": True, "description": "Why it failed or waits."},
+        **dict.fromkeys(("progress", "usage", "envelope", "estimate", "metadata", "links"), _ANY),
+        "documents": {"type": "array", "items": _ANY},
+        **{
+            name: {"type": "string", "nullable": True}
+            for name in ("created_at", "started_at", "ended_at", "expires_at")
+        },
+    },
+}
+_LIST = {
+    "type": "object",
+    "properties": {
+        "data": {"type": "array", "items": _ANALYSIS},
+        "has_more": {"type": "boolean"},
+        "next": {"type": "string", "nullable": True, "description": "For `after`, to see the next page."},
+    },
+}
+_REFUSALS = documentation.answers(_ANALYSIS, 400, 403, 413, 429)
+ACCEPTED = {202 if status == 200 else status: answer for status, answer in _REFUSALS.items()}
+ONE = documentation.answers(_ANALYSIS, 403, 404, 409)
+MANY = documentation.answers(_LIST, 400, 403)
+RESULT = documentation.answers(_ANY, 403, 404, 409)
 STATES = tuple(Analysis.State.values)
 JSON_FIELDS = frozenset(["input", "documents", "output_schema", "metadata"])
 NUMBER_FIELDS = frozenset(["version", "max_tokens", "max_cost_usd"])
