@@ -9,6 +9,7 @@ from skills import schemas
 from skills.claude import StreamEvent
 from skills.versions import Version
 
+_MOST_PARTS = 256
 _CITATION_FIELDS = (
     "type",
     "cited_text",
@@ -46,6 +47,8 @@ class Answer:
             self.stop_reason = str(delta.get("stop_reason") or "")
         elif delta.get("type") == "text_delta" and isinstance(delta.get("text"), str):
             self.parts.append(delta["text"])
+            if len(self.parts) > _MOST_PARTS:  # a small text of its own takes several times its length
+                self.parts = [self.text]
             return str(delta["text"])
         elif delta.get("type") == "citations_delta" and isinstance(delta.get("citation"), dict):
             cited = delta["citation"]

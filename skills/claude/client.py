@@ -1,11 +1,14 @@
 """One SDK client for each event loop and environment, with limits and timeouts of our own."""
 
 import asyncio
+import socket
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import aiohttp
 import anthropic
 import httpx2
+from anthropic._vendor.httpx_aiohttp import AiohttpTransport  # what DefaultAioHttpClient is made of
 from django.conf import settings
 
 from kit import loops
@@ -14,6 +17,7 @@ from skills.claude.faults import translated
 
 _CONNECTIONS = 4_000
 _KEEPALIVE_SECONDS = 30.0
+_READ_AHEAD_BYTES = 8 * 1024
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, anthropic.AsyncAnthropic]] = WeakKeyDictionary()
 
@@ -53,14 +57,29 @@ def _build(environment: str) -> anthropic.AsyncAnthropic:
         timeout=timeouts(),
         open_telemetry=False,
         http_client=anthropic.DefaultAioHttpClient(
-            limits=httpx2.Limits(
-                max_connections=_CONNECTIONS,
-                max_keepalive_connections=_CONNECTIONS,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
-            ),
+            transport=AiohttpTransport(client=_session),
             timeout=timeouts(),
         ),
     )
+
+
+def _session() -> aiohttp.ClientSession:
+    """Little is read ahead: a reader of ours that stops may not cost more than some dozens of KiB upstream."""
+    connector = aiohttp.TCPConnector(
+        limit=_CONNECTIONS,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        ssl=httpx2.create_ssl_context(),
+        socket_factory=_small_socket,
+    )
+    return aiohttp.ClientSession(connector=connector, read_bufsize=_READ_AHEAD_BYTES)
+
+
+def _small_socket(address: Any) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family=family, type=kind, proto=protocol)
+    if hasattr(socket, "TCP_WINDOW_CLAMP"):  # not SO_RCVBUF, which counts small packets many times over and stalls
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 2 * _READ_AHEAD_BYTES)
+    return made
 
 
 async def close() -> None:
