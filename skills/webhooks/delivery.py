@@ -19,7 +19,7 @@ _AT_ONCE = 20
 _LEASE_SECONDS = 30
 _GONE = 410
 _MOST_LOGGED = 20
-_MOST_ROUNDS = 50
+_MOST_ROUNDS = 2  # so that receivers that do not answer keep a worker for seconds, not for minutes
 DELIVERIES = Counter("skillgate_webhook_attempts_total", "Attempts to deliver a webhook.", ["outcome"])
 Row = dict[str, Any]
 
