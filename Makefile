@@ -14,7 +14,7 @@ ARGS ?=
 TESTS = $(PY) -m pytest -p tests.services $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help conformance schemathesis run test check lint types imports deployable migrations fmt psql clean install install-dev
+.PHONY: help test-browser conformance schemathesis run test check lint types imports deployable migrations fmt psql clean install install-dev
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -43,7 +43,9 @@ deployable: install-dev ## Check the settings as production would have them.
 	SKILLGATE_DEBUG=0 SKILLGATE_SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	SKILLGATE_KEY_PEPPER=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	SKILLGATE_ALLOWED_HOSTS=skillgate.example SKILLGATE_BASE_URL=https://skillgate.example \
-	ANTHROPIC_API_KEY=check-only $(PY) -m embedded exec -- $(PY) manage.py check --deploy --fail-level WARNING
+	SKILLGATE_FIELD_KEYS=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
+	SKILLGATE_EMAIL_URL=smtp+tls://user:password@mail.example:587 SKILLGATE_TRUSTED_PROXIES=10.0.0.0/8 \
+	CELERY_BROKER_URL=redis://broker.example:6379/0 ANTHROPIC_API_KEY=check-only $(PY) -m embedded exec -- $(PY) manage.py check --deploy --fail-level WARNING
 
 migrations: install-dev ## Check that the models and the migrations agree.
 	SKILLGATE_DEBUG=1 $(PY) -m embedded exec -- $(PY) manage.py makemigrations --check --dry-run
@@ -57,6 +59,10 @@ schemathesis: install-dev ## Try every endpoint of the OpenAPI document with gen
 fmt: install-dev ## Format the code and fix what can be fixed.
 	$(PY) -m ruff format .
 	$(PY) -m ruff check --fix .
+
+test-browser: install-dev ## Drive the console in Chromium, installing it first where Debian is.
+	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y chromium; }
+	@$(TESTS) tests/console/test_browser.py
 
 psql: install ## Open psql on the embedded database.
 	@exec $(PY) -m embedded psql

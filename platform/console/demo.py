@@ -12,7 +12,8 @@ from tenants.keys.form import digests
 from tenants.models import ApiKey, Tenant, User
 
 SLUG = "demo"
-ADMIN = "admin"
+OWNER = "alice"
+OPERATOR = "operator"
 _MONTHLY_TOKENS = 10_000_000
 
 
@@ -25,12 +26,15 @@ def seed(*, known: dict[str, Any], now: datetime) -> dict[str, str]:
     tenant = Tenant.objects.filter(slug=SLUG).first() or tenants.create(
         SLUG, name="Demo", timezone="Europe/Berlin", monthly_token_budget=_MONTHLY_TOKENS
     )
+    people = demo_people.seed(tenant, known={**known, f"{OWNER}_password": known.get("admin_password", "")})
     return {
         "tenant": tenant.slug,
         "api_key": _key(tenant, known=str(known.get("api_key", "")), now=now),
-        "admin_user": ADMIN,
-        "admin_password": _password(known=str(known.get("admin_password", ""))),
-        **demo_people.seed(tenant, known=known),
+        "admin_user": OWNER,
+        "admin_password": people.pop(f"{OWNER}_password"),
+        "operator_user": OPERATOR,
+        "operator_password": _password(known=str(known.get("operator_password", ""))),
+        **people,
     }
 
 
@@ -64,12 +68,12 @@ def _key(tenant: Tenant, *, known: str, now: datetime) -> str:
 
 
 def _password(*, known: str) -> str:
-    user = User.objects.filter(username=ADMIN).first()
+    user = User.objects.filter(username=OPERATOR).first()
     if user is not None and known and user.check_password(known):
         return known
     password = secrets.token_urlsafe(12)
     if user is None:
-        User.objects.create_superuser(ADMIN, f"{ADMIN}@example.com", password)
+        User.objects.create_superuser(OPERATOR, f"{OPERATOR}@example.com", password)
     else:
         user.set_password(password)
         user.save(update_fields=["password"])

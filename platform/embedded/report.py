@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -21,6 +21,9 @@ PREVIOUS = "demo.previous.json"
 _SENTENCE = "Skillgate turns Claude into named, versioned, typed skills behind one API, metered to the token."
 
 
+OWN = frozenset({"tenant", "api_key", "admin_user", "admin_password"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demo:
     """How to reach what runs."""
@@ -31,10 +34,12 @@ class Demo:
     admin_user: str
     admin_password: str
     emulator_url: str | None
+    others: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """This function will write it as JSON, all at once, for its owner's eyes only."""
-        _write(path, json.dumps(asdict(self), indent=2) + "\n")
+        """This function will write it as flat JSON, all at once, for its owner's eyes only."""
+        told = asdict(self)
+        _write(path, json.dumps({**told.pop("others"), **told}, indent=2) + "\n")
 
 
 def retire(home: Path) -> None:
@@ -94,10 +99,15 @@ class Voice:
             f"\nSkillgate is ready.\n\n"
             f"  API       {demo.base_url}/v1/   docs: {demo.base_url}/docs\n"
             f"  Admin     {demo.admin_url}   user: {demo.admin_user}   password: {demo.admin_password}\n"
+            f"{self._operator(demo)}"
             f"  API key   {demo.api_key}\n"
             f"  Claude    {claude}\n"
             f"\nTry it:\n\n{curl(demo, request=request)}\n\nCtrl-C stops everything."
         )
+
+    def _operator(self, demo: Demo) -> str:
+        user, password = demo.others.get("operator_user"), demo.others.get("operator_password")
+        return f"  Operators {demo.base_url}/ops/   user: {user}   password: {password}\n" if user else ""
 
 
 def _write(path: Path, text: str) -> None:

@@ -100,6 +100,7 @@ class Run:
             admin_user=credentials["admin_user"],
             admin_password=credentials["admin_password"],
             emulator_url=self.emulator.url if self.emulator else None,
+            others={name: value for name, value in credentials.items() if name not in report.OWN},
         )
         request_file = self.where.home / "request.json"
         report.write_request(request_file, document=self.setting.root / "examples" / "alice.txt")

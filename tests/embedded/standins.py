@@ -13,7 +13,13 @@ from pathlib import Path
 
 import psycopg
 
-PREPARED = {"tenant": "demo", "api_key": "sk-demo", "admin_user": "admin", "admin_password": "secret"}
+PREPARED = {
+    "tenant": "demo",
+    "api_key": "sk-demo",
+    "admin_user": "admin",
+    "admin_password": "secret",
+    "bob_password": "other",
+}
 
 
 class Ready(BaseHTTPRequestHandler):

@@ -97,7 +97,15 @@ def test_prints_and_writes_how_to_reach_it(running: Terminal) -> None:
     demo = running.demo()
     request = running.checkout / ".local" / "request.json"
 
-    assert set(demo) == {"base_url", "api_key", "admin_url", "admin_user", "admin_password", "emulator_url"}
+    assert set(demo) == {
+        "base_url",
+        "api_key",
+        "admin_url",
+        "admin_user",
+        "admin_password",
+        "emulator_url",
+        "bob_password",
+    }
     assert demo["api_key"] == "sk-demo"
     for value in demo.values():
         assert value in running.said()
