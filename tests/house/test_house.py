@@ -17,7 +17,11 @@ VOCABULARY = (ROOT / "docs" / "vocabulary.md").read_text()
 
 def _tracked(*patterns: str) -> list[Path]:
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", *patterns], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-co", "--exclude-standard", *patterns],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [ROOT / name for name in listed.stdout.split("\n") if name and (ROOT / name).is_file()]
 
@@ -25,7 +29,11 @@ def _tracked(*patterns: str) -> list[Path]:
 def test_no_file_is_longer_than_one_can_hold_in_mind() -> None:
     sources = [path for path in _tracked("*.py") if "migrations" not in path.parts]
 
-    long = {str(path.relative_to(ROOT)): lines for path in sources if (lines := len(path.read_text().splitlines())) > LONGEST_FILE}
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in sources
+        if (lines := len(path.read_text().splitlines())) > LONGEST_FILE
+    }
 
     assert sources
     assert long == {}
@@ -52,7 +60,12 @@ def test_the_readme_names_only_commands_that_exist() -> None:
 
 def test_every_setting_is_described_and_every_description_is_of_a_setting() -> None:
     sources = [ROOT / "platform" / "config" / "settings.py", *(ROOT / "platform" / "server").glob("*.py")]
-    read = set(re.findall(r'"((?:SKILLGATE|ANTHROPIC|DATABASE|REDIS|CELERY)_[A-Z_]+)"', "\n".join(path.read_text() for path in sources)))
+    read = set(
+        re.findall(
+            r'"((?:SKILLGATE|ANTHROPIC|DATABASE|REDIS|CELERY)_[A-Z_]+)"',
+            "\n".join(path.read_text() for path in sources),
+        )
+    )
     read |= set(re.findall(r'"(SKILLGATE_DEBUG)"', (ROOT / "platform" / "config" / "env.py").read_text()))
 
     described = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text(), flags=re.MULTILINE))
