@@ -27,7 +27,8 @@ _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum"),
 def counted() -> dict[str, tuple[str, ...]]:
     """Every series the code makes, with its labels."""
     found: dict[str, tuple[str, ...]] = {}
-    for collector in list(REGISTRY._collector_to_names):
+    collectors: list[Any] = list(REGISTRY._collector_to_names)
+    for collector in collectors:
         name, kind = getattr(collector, "_name", ""), getattr(collector, "_type", "")
         if name.startswith("skillgate_"):
             for suffix in _SUFFIXES[kind]:
