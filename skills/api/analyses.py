@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,8 +22,9 @@ from skills.analyses import states as moves
 from skills.analyses.models import Analysis
 from skills.analyses.stages import Brief
 from skills.analyses.submission import Sent, Submission
-from skills.api import analyses_bodies, bodies, documentation, forms, views
+from skills.api import analyses_bodies, bodies, documentation, forms, retries, views
 from skills.api.analyses_bodies import PREFIX, described
+from skills.api.retries import Answer
 from tenants.api import callers
 from tenants.keys import Caller
 
@@ -38,25 +40,31 @@ class AnalysesView(AsyncAPIView):
 
     @extend_schema(
         operation_id="submit_analysis",
+        parameters=[documentation.IDEMPOTENCY_KEY],
         responses=analyses_bodies.ACCEPTED,
         request={**documentation.body(analyses_bodies.SUBMIT), "multipart/form-data": analyses_bodies.SUBMIT},
         tags=["analyses"],
     )
-    async def post(self, request: Request) -> Response:
+    async def post(self, request: Request) -> HttpResponseBase:
         """Submit an analysis; the work begins at once and goes on without the client."""
         caller = await callers.of_request(request, verb="run")
         body, kept = await _received(request)
+        taken: list[Sent] = []
+
+        async def work() -> Answer:
+            taken.extend(kept)
+            return await _submit(request, caller, body, kept)
+
+        said = {**body, "files": [one.digest.hex() for one in kept]}
         try:
-            submitted = await submission.submit(caller, await _asked(request, caller, body, kept), now=clock.now())
-        except BaseException:
-            await asyncio.to_thread(uploads.discard, kept)
+            response = await retries.once(request, caller, work, body=said)
+        except Exception:
+            if not taken:
+                await asyncio.to_thread(uploads.discard, kept)
             raise
-        with suppress(Unavailable):  # the timetable announces it
-            await dispatch.wake()
-        content = described(await reading.one(caller.tenant_id, submitted.row["id"]))
-        if submitted.secret is not None:
-            content["callback"] = {"secret": submitted.secret}
-        return respond(content, request=request, status=202, headers={"Location": content["links"]["self"]})
+        if not taken:  # a retry brought them again
+            await asyncio.to_thread(uploads.discard, kept)
+        return response
 
     @extend_schema(operation_id="list_analyses", responses=analyses_bodies.MANY, tags=["analyses"])
     async def get(self, request: Request) -> Response:
@@ -176,6 +184,20 @@ async def _received(request: Request) -> tuple[dict[str, Any], list[Sent]]:
         return bodies.check(analyses_bodies.SUBMIT, data), []
     body, files = forms.read_form(data)
     return bodies.check(analyses_bodies.SUBMIT, body), await uploads.keep(files)
+
+
+async def _submit(request: Request, caller: Caller, body: dict[str, Any], kept: list[Sent]) -> Answer:
+    try:
+        submitted = await submission.submit(caller, await _asked(request, caller, body, kept), now=clock.now())
+    except BaseException:
+        await asyncio.to_thread(uploads.discard, kept)
+        raise
+    with suppress(Unavailable):  # the timetable announces it
+        await dispatch.wake()
+    content = described(await reading.one(caller.tenant_id, submitted.row["id"]))
+    if submitted.secret is not None and retries.key_of(request) is None:  # what a retry gets is stored; a secret is not
+        content["callback"] = {"secret": submitted.secret}
+    return Answer(content, headers={"Location": content["links"]["self"]}, status=202)
 
 
 async def _asked(request: Request, caller: Caller, body: dict[str, Any], kept: list[Sent]) -> Submission:

@@ -33,6 +33,7 @@ class Answer:
     error: SkillgateError | None = None
     headers: dict[str, str] = field(default_factory=dict)
     is_spent: bool = True
+    status: int = 200
 
 
 Work = Callable[[], Awaitable[Answer]]
@@ -44,16 +45,16 @@ def key_of(request: Request) -> str | None:
     return None if key is None else idempotency.checked_key(key)
 
 
-async def once(request: Request, caller: Caller, work: Work) -> HttpResponseBase:
+async def once(request: Request, caller: Caller, work: Work, *, body: Any = None) -> HttpResponseBase:
     """This function will answer a request by `work`, at most once for each idempotency key.
 
     `work` answers what happened after something was sent upstream, and raises what was refused
-    before. Raises what `work` and `idempotency.claim` raise.
+    before; `body` stands for the request where it is a form. Raises what `work` and `idempotency.claim` raise.
     """
     key = key_of(request)
     if key is None:
         return _rendered(await work(), request)
-    said = idempotency.digest(request.path, request.data)
+    said = idempotency.digest(request.path, request.data if body is None else body)
     return await detached(_once(request, caller, key, said, work))
 
 
@@ -99,7 +100,7 @@ async def _perform(request: Request, claim: Claim, work: Work) -> HttpResponseBa
 
 
 def _rendered(answer: Answer, request: Request) -> HttpResponse:
-    status, content, headers = 200, answer.content, answer.headers
+    status, content, headers = answer.status, answer.content, answer.headers
     if answer.error is not None:
         content = answer.error.envelope(request_id=request_id_of(request))
         status, headers = answer.error.status, {**headers, **answer.error.headers}

@@ -181,3 +181,20 @@ def test_a_callers_own_schema_shapes_the_answer(desk: Desk) -> None:
     output = desk.result(done["id"])["output"]
     assert output["mood"] in ("calm", "hurried")
     assert set(output) == {"mood", "sources"}
+
+
+def test_a_retry_with_the_same_key_is_the_same_analysis(desk: Desk) -> None:
+    def send(text: str) -> httpx2.Response:
+        return httpx2.post(
+            f"{desk.live.base_url}/v1/analyses",
+            data={"skill": "digest"},
+            files={"file": ("tea.txt", text.encode(), "text/plain")},
+            headers={**desk.live.headers, "Idempotency-Key": "the-same-tea"},
+        )
+
+    first, again, other = send(TEXT), send(TEXT), send("Another text altogether.")
+
+    assert (first.status_code, again.status_code, other.status_code) == (202, 202, 422)
+    assert first.json()["id"] == again.json()["id"]
+    assert len(desk.get("analyses")["data"]) == 1
+    desk.wait(first.json()["id"])
