@@ -172,5 +172,5 @@ class IdempotentCall(models.Model):
         return self.key
 
 
-import skills.analyses.models  # noqa: E402, F401 - Django finds an app's models by importing this module
-import skills.webhooks.models  # noqa: E402, F401
+import skills.analyses.models  # noqa: E402 - Django finds an app's models by importing this module
+import skills.webhooks.models  # noqa: E402, F401 - the same
