@@ -24,10 +24,6 @@ def secrets_are_set(**_: Any) -> list[Error]:
                 "API keys are hashed under it; keep it outside the database and never lose it",
             )
         )
-    if len(min(settings.FIELD_KEYS, key=len, default="")) < _SHORTEST_SECRET:
-        found.append(
-            _missing("SKILLGATE_FIELD_KEYS", "skillgate.E005", "stored secrets are sealed under it; never lose it")
-        )
     if not settings.ANTHROPIC_API_KEY:
         found.append(_missing("ANTHROPIC_API_KEY", "skillgate.E003", "calls to Claude are made with it"))
     return found
@@ -58,7 +54,7 @@ def services_are_set(**_: Any) -> list[Error]:
     """This function will name what the platform cannot work without, or would work wrongly with."""
     found = []
     if not settings.CELERY_BROKER_URL:
-        found.append(_missing("CELERY_BROKER_URL", "skillgate.E006", "sweeps, alerts and analyses run in workers"))
+        found.append(_missing("CELERY_BROKER_URL", "skillgate.E007", "sweeps, alerts and analyses run in workers"))
     if settings.SECURE_SSL_REDIRECT and settings.SECURE_PROXY_SSL_HEADER is None:
         hint = (
             "Set SKILLGATE_TRUSTED_PROXIES to the proxy's networks (or SKILLGATE_BEHIND_TLS=0 for a trial without TLS)."
@@ -67,11 +63,11 @@ def services_are_set(**_: Any) -> list[Error]:
             Error(
                 "Pages would redirect to https for ever: nobody is trusted to say that TLS was used.",
                 hint=hint,
-                id="skillgate.E007",
+                id="skillgate.E008",
             )
         )
     if settings.METRICS_TOKEN and len(settings.METRICS_TOKEN) < _SHORTEST_SECRET // 2:
-        found.append(_missing("SKILLGATE_METRICS_TOKEN", "skillgate.E008", "whoever guesses it reads the metrics"))
+        found.append(_missing("SKILLGATE_METRICS_TOKEN", "skillgate.E009", "whoever guesses it reads the metrics"))
     return found
 
 
@@ -81,16 +77,16 @@ def services_fit(**_: Any) -> list[Warning]:
     found = []
     if settings.CELERY_BROKER_URL and settings.CELERY_BROKER_URL == settings.REDIS_URL:
         hint = "The broker must persist (append-only file) and never evict; limits and streams need neither."
-        found.append(Warning("Tasks and rate limits share a Redis database.", hint=hint, id="skillgate.W002"))
+        found.append(Warning("Tasks and rate limits share a Redis database.", hint=hint, id="skillgate.W004"))
     if settings.WORKER_METRICS_ADDRESS and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         hint = "Set it to an empty folder of the worker's own, in memory if possible."
         found.append(
-            Warning("Worker metrics are off: PROMETHEUS_MULTIPROC_DIR is not set.", hint=hint, id="skillgate.W003")
+            Warning("Worker metrics are off: PROMETHEUS_MULTIPROC_DIR is not set.", hint=hint, id="skillgate.W005")
         )
     if settings.LOG_PROMPTS_OF:
         tenants = ", ".join(sorted(settings.LOG_PROMPTS_OF))
         hint = "Unset SKILLGATE_LOG_PROMPTS_OF when it is no longer needed."
-        found.append(Warning(f"Prompts are logged of: {tenants}.", hint=hint, id="skillgate.W004"))
+        found.append(Warning(f"Prompts are logged of: {tenants}.", hint=hint, id="skillgate.W006"))
     return found
 
 

@@ -1,7 +1,11 @@
 """The Kubernetes manifests and the Compose file: valid by their schemas, and agreeing with the product."""
 
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]  # it ships no types
@@ -18,6 +22,7 @@ DESCRIBED = set(re.findall(r"^# ([A-Z_]+)=", (ROOT / ".env.example").read_text()
 _OURS = re.compile(r"(?:SKILLGATE|ANTHROPIC|DATABASE|REDIS|CELERY)_[A-Z_]+")
 # What Compose itself reads, to fill in the file.
 _OF_COMPOSE = {"SKILLGATE_VERSION", "SKILLGATE_PUBLISH", "SKILLGATE_HEALTH_HOST"}
+HADOLINT = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
 Json = dict[str, Any]
 
 
@@ -193,3 +198,33 @@ def test_a_worker_takes_each_queue(queue: str) -> None:
     in_kubernetes = [one for one in PODS.values() if queue in one["spec"]["containers"][0].get("command", ())]
 
     assert len(in_compose) == len(in_kubernetes) == 1
+
+
+# --- The image -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed")
+def test_the_dockerfile_passes_its_linter() -> None:
+    checked = subprocess.run([str(HADOLINT), "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_the_image_runs_as_nobody_in_particular_and_has_a_health_check() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users == ["10001:10001"]
+    assert [line for line in lines if line.startswith("HEALTHCHECK ")]
+    assert [line for line in lines if line.startswith("FROM ") and ":latest" in line] == []
+
+
+def test_the_image_is_given_everything_it_copies() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+
+    sources = {source for line in copied for source in line.split()}
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert source in let_in or str(Path(source).parent) in let_in, source
