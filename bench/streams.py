@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from embedded import databases
 from embedded.temporary import Temporary
 
 ROOT = Path(__file__).resolve().parents[1]
-PACE = "[[emulator:words:20]] [[emulator:chunk_ms:250]]"
+PACE = "[[emulator:words:80]] [[emulator:chunk_ms:250]]"
 MODEL = "claude-haiku-4-5"
 SERVERS = {
     "daphne": ["-m", "server", "--port", "0"],
@@ -82,9 +83,9 @@ def _prepare(environment: dict[str, str]) -> str:
     issue = ["manage.py", "issue_key", "--tenant", "demo", "--name", "bench", "--requests-per-minute", "1000000"]
     limits = [
         "--tokens-per-minute",
-        "100000000000",
+        "1000000000",
         "--concurrent-calls",
-        "100000",
+        "10000",
         "--monthly-token-budget",
         "9000000",
     ]
@@ -96,27 +97,34 @@ def _prepare(environment: dict[str, str]) -> str:
 
 @contextmanager
 def _serving(command: list[str], environment: dict[str, str]) -> Iterator[tuple[psutil.Process, int]]:
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            if found := re.search(r"(?:Listening on |http://)127\.0\.0\.1:(\d+)", line):
-                yield psutil.Process(process.pid), int(found[1])
-                return
-        raise SystemExit("the server did not start")
-    finally:
-        process.kill()
-        process.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        with log.open("w") as written:
+            process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stderr=written)
+        try:
+            yield psutil.Process(process.pid), _announced(log)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _announced(log: Path) -> int:
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        if found := re.search(r"(?:Listening on |http://)127\.0\.0\.1:(\d+)", log.read_text()):
+            return int(found[1])
+        time.sleep(0.1)
+    raise SystemExit(f"the server did not start: {log.read_text()}")
 
 
 def _compare(count: int, *, key: str, web: psutil.Process, port: int, emulator: int) -> None:
     messages = {
         "model": MODEL,
-        "max_tokens": 64,
+        "max_tokens": 200,
         "stream": True,
         "messages": [{"role": "user", "content": f"Go on. {PACE}"}],
     }
-    run = {"input": {"prompt": f"Go on. {PACE}"}, "max_tokens": 64}
+    run = {"input": {"prompt": f"Go on. {PACE}"}, "max_tokens": 200}
     relayed = (json.dumps(messages).encode(), b"text_delta", b"message_stop")
     targets = [
         Target("the emulator", emulator, "/v1/messages", *relayed),
