@@ -11,7 +11,7 @@ PYTHON3 := $(shell for p in python3 python3.13 python3.12 python3.11 python3.14 
 endif
 PY := .venv/bin/python
 ARGS ?=
-TESTS = $(PY) -m pytest -p tests.services $(ARGS)
+TESTS = $(PY) -m pytest -p tests.services -n 2 --dist loadfile $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help test-browser conformance schemathesis run test check lint types imports deployable migrations fmt psql clean install install-dev

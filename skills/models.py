@@ -173,4 +173,4 @@ class IdempotentCall(models.Model):
 
 
 import skills.analyses.models  # noqa: E402 - Django finds an app's models by importing this module
-import skills.webhooks.models  # noqa: E402 - the same
+import skills.webhooks.models  # noqa: E402, F401 - the same
