@@ -15,6 +15,7 @@ from kit.errors import BudgetExceeded, SkillgateError
 from skills import claude, requests
 from tenants import limits
 from tenants.keys import Caller
+from tenants.limits import refusals
 from usage import ledger, pricing
 from usage.ledger import Admission, Reservation
 from usage.pricing import Book
@@ -88,6 +89,14 @@ async def admit_again(admitted: Admitted, body: dict[str, Any]) -> Reservation:
 
 
 async def _reserve(caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book) -> Reservation:
+    try:
+        return await _reserve_closely(caller, asked, body, book=book)
+    except BudgetExceeded as refused:  # counted here, once, however often the ledger was asked
+        refusals.count(caller, reason=str(refused.details["reason"]), now=clock.now())
+        raise
+
+
+async def _reserve_closely(caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book) -> Reservation:
     try:
         return await ledger.reserve(caller, asked)
     except BudgetExceeded as refused:

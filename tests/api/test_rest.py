@@ -1,6 +1,7 @@
 """What a caller of the JSON API sees: answers, usage, limits, budgets, the catalogue, health."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,16 @@ def test_an_upstream_refusal_is_mapped_and_costs_nothing_it_did_not(kind: str, s
 
 def _as(key: Key) -> dict[str, str | None]:
     return dict(key.headers)
+
+
+def test_a_budget_refusal_is_counted_once(gateway: Gateway, send: Send, make_key: MakeKey) -> None:
+    key = make_key(monthly_token_budget=100)
+
+    refused = send("/v1/skills/summarize", {"input": {"text": TEXT}}, headers=_as(key))
+
+    give_up = time.monotonic() + 30
+    while not (rows := gateway.rows("SELECT * FROM tenants_refusal WHERE key_id = %s", key.key_id)):
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
+    assert refused.status == 402
+    assert [(row["reason"], row["count"]) for row in rows] == [("budget_exceeded", 1)]

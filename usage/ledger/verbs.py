@@ -9,10 +9,9 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
-from kit import clock, pg
+from kit import pg
 from kit.errors import AuthenticationFailed, BudgetExceeded, Unavailable
 from tenants.keys import Caller
-from tenants.limits import refusals
 from usage import pricing
 from usage.ledger import lanes, unanswered
 from usage.ledger.entries import LEASE_SECONDS, Admission, Closing, Reservation
@@ -94,9 +93,7 @@ async def drain() -> None:
 async def _refuse(caller: Caller, admission: Admission, answer: lanes.Answer) -> BudgetExceeded:
     book = await pricing.current()
     on = answer["opened_at"].astimezone(UTC).date()
-    refused = refusal(caller, admission, outcome=answer["outcome"], detail=answer["detail"], book=book, on=on)
-    refusals.count(caller, reason=str(refused.details["reason"]), now=clock.now())
-    return refused
+    return refusal(caller, admission, outcome=answer["outcome"], detail=answer["detail"], book=book, on=on)
 
 
 def _note_overrun(reservation: Reservation, answer: lanes.Answer) -> None:
