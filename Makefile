@@ -14,7 +14,7 @@ ARGS ?=
 TESTS = $(PY) -m pytest -p tests.services -n 2 --dist loadfile $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help test-browser conformance schemathesis run test check lint types imports deployable migrations fmt psql clean install install-dev
+.PHONY: help manage test-browser conformance schemathesis run test check lint types imports deployable migrations fmt psql clean install install-dev
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ fmt: install-dev ## Format the code and fix what can be fixed.
 test-browser: install-dev ## Drive the console in Chromium, installing it first where Debian is.
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y chromium; }
 	@$(TESTS) tests/console/test_browser.py
+
+manage: install ## Run a command of manage.py beside `make run`: make -s manage ARGS="issue_key --tenant demo --name n".
+	@exec $(PY) -m embedded manage $(ARGS)
 
 psql: install ## Open psql on the embedded database.
 	@exec $(PY) -m embedded psql

@@ -21,6 +21,8 @@ def main() -> int:
     running = verbs.add_parser("run", help="run Skillgate until Ctrl-C")
     running.add_argument("--with-parent", action="store_true", help="stop when the process that started this one ends")
     verbs.add_parser("psql", help="open psql on the checkout's database")
+    managing = verbs.add_parser("manage", help="run one of manage.py's commands on the checkout's databases")
+    managing.add_argument("command", nargs=argparse.REMAINDER)
     executing = verbs.add_parser("exec", help="run a command with a new PostgreSQL and Valkey of its own")
     executing.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
@@ -30,6 +32,8 @@ def main() -> int:
         if arguments.verb == "psql":
             return console.psql(ROOT)
         command = arguments.command
+        if arguments.verb == "manage":
+            return console.manage(ROOT, command[1:] if command[:1] == ["--"] else command)
         return console.execute(ROOT, command[1:] if command[:1] == ["--"] else command)
     except (StartError, PlaceError) as error:
         sys.stderr.write(f"{error}\n")

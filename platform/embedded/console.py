@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
-from embedded import databases, lock, places
+from embedded import databases, lock, places, roles
 from embedded.child import StartError
 from embedded.postgres import Postgres
 from embedded.temporary import Temporary
+from embedded.valkey import Valkey
 from embedded.warden import Warden
 
 if TYPE_CHECKING:
@@ -26,6 +28,16 @@ def psql(root: Path) -> int:
         url = os.environ.get("DATABASE_URL") or postgres.url()
         with contextlib.nullcontext() if "DATABASE_URL" in os.environ else _running(postgres, where=where):
             return _call([str(postgres.programs / "psql"), url], env=os.environ)
+
+
+def manage(root: Path, command: list[str]) -> int:
+    """This function will run one of `manage.py`'s commands on the checkout's databases, which `make run` has running or not."""
+    where = places.of_checkout(root)
+    with Warden(os.urandom(8).hex()) as warden:
+        postgres, valkey = Postgres(where, warden=warden), Valkey(where, warden=warden)
+        env = {"DATABASE_URL": postgres.url(), "REDIS_URL": valkey.url(), **roles.environment(os.environ, root=root)}
+        with contextlib.nullcontext() if "DATABASE_URL" in os.environ else _running(postgres, where=where):
+            return _call([sys.executable, str(root / "manage.py"), *command], env=env)
 
 
 def execute(root: Path, command: list[str]) -> int:
