@@ -135,7 +135,7 @@ class Run:
         written = said.rstrip().rpartition("\n")[2]
         try:
             credentials: dict[str, str] = json.loads(written)
-            return {name: credentials[name] for name in ("api_key", "admin_user", "admin_password")}
+            return {name: credentials[name] for name in ("api_key", "admin_user", "admin_password")} | credentials
         except (ValueError, KeyError, TypeError) as error:
             raise StartError(
                 f"prepare did not write the demo's credentials as its last line: {written[:200]}"
