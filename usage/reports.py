@@ -7,32 +7,12 @@ from zoneinfo import ZoneInfo
 
 from kit import ids, money, pg
 from tenants.keys import Caller
+from usage.standings import STANDINGS
 
 _CLASSES = ("input_tokens", "output_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cache_read_tokens")
 
 _PATIENCE_SECONDS = 15.0  # sums over a long period may take a while; nothing is spent meanwhile
-_BUDGETS = """
-SELECT CASE WHEN b.skill <> '' THEN 'skill' WHEN b.key_id IS NULL THEN 'tenant' ELSE 'key' END AS owner,
-       b.skill, b."window", p.period, coalesce(a.settled_tokens, 0) AS settled_tokens,
-       coalesce(a.reserved_tokens, 0) AS reserved_tokens, coalesce(a.settled_micros, 0) AS settled_micros,
-       coalesce(a.reserved_micros, 0) AS reserved_micros,
-       b.limit_tokens + coalesce(i.extra_tokens, 0)::bigint AS limit_tokens,
-       b.limit_micros + coalesce(i.extra_micros, 0)::bigint AS limit_micros
-FROM tenants_budget b
-JOIN tenants_tenant t ON t.id = b.tenant_id
-CROSS JOIN LATERAL (SELECT (usage_clock() AT TIME ZONE t.timezone) AS now) n
-CROSS JOIN LATERAL (
-    SELECT CASE b."window" WHEN 'month' THEN date_trunc('month', n.now)::date ELSE n.now::date END AS period
-) p
-LEFT JOIN usage_budgetaccount a ON a.tenant_id = b.tenant_id AND a."window" = b."window" AND a.period = p.period
-    AND a.key_id IS NOT DISTINCT FROM b.key_id AND a.skill = b.skill
-LEFT JOIN LATERAL (
-    SELECT sum(x.extra_tokens) AS extra_tokens, sum(x.extra_micros) AS extra_micros FROM tenants_budgetincrease x
-    WHERE x.budget_id = b.id AND x.starts_at <= usage_clock() AND x.ends_at > usage_clock()
-) i ON true
-WHERE b.tenant_id = %(tenant)s AND (b.key_id IS NULL OR b.key_id = %(family)s)
-ORDER BY b.key_id NULLS FIRST, b.skill, b."window" DESC
-"""
+_BUDGETS = STANDINGS.format(scope="(b.key_id IS NULL OR b.key_id = %s)")
 
 
 async def budgets(caller: Caller) -> list[dict[str, Any]]:
@@ -41,7 +21,7 @@ async def budgets(caller: Caller) -> list[dict[str, Any]]:
     Each limit is a row of its own: owner, skill, window, unit (tokens or micro_dollars), limit,
     used, reserved, left, resets_at (ISO 8601 in the tenant's time zone).
     """
-    rows = await pg.fetch_all(_BUDGETS, {"tenant": caller.tenant_id, "family": caller.family_id})
+    rows = await pg.fetch_all(_BUDGETS, (caller.tenant_id, caller.family_id))
     timezone = ZoneInfo(caller.tenant_timezone)
     return [
         _budget(row, unit=unit, column=column, timezone=timezone)
@@ -54,7 +34,7 @@ async def budgets(caller: Caller) -> list[dict[str, Any]]:
 def _budget(row: dict[str, Any], *, unit: str, column: str, timezone: ZoneInfo) -> dict[str, Any]:
     limit, used, reserved = row[f"limit_{column}"], row[f"settled_{column}"], row[f"reserved_{column}"]
     return {
-        "owner": row["owner"],
+        "owner": "skill" if row["skill"] else "key" if row["key_id"] else "tenant",
         "skill": row["skill"] or None,
         "window": row["window"],
         "unit": unit,

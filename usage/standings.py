@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection
 
-_STANDINGS = """
+STANDINGS = """
 SELECT b.id AS budget_id, b.key_id, b.skill, b."window", p.period, b.thresholds,
        b.limit_tokens + coalesce(i.extra_tokens, 0)::bigint AS limit_tokens,
        b.limit_micros + coalesce(i.extra_micros, 0)::bigint AS limit_micros,
@@ -28,8 +28,8 @@ LEFT JOIN LATERAL (
 WHERE b.tenant_id = %s AND {scope}
 ORDER BY b.key_id NULLS FIRST, b.skill, b."window" DESC
 """
-_OF_TENANT = _STANDINGS.format(scope="b.key_id IS NULL")
-_OF_KEYS = _STANDINGS.format(scope="b.key_id = ANY(%s)")
+_OF_TENANT = STANDINGS.format(scope="b.key_id IS NULL")
+_OF_KEYS = STANDINGS.format(scope="b.key_id = ANY(%s)")
 _BY_DAY = """
 SELECT day, count(*), sum(charged_tokens)::bigint, sum(cost_micros)::bigint FROM usage_event
 WHERE tenant_id = %s AND month = %s AND (%s::bigint IS NULL OR family_id = %s) AND (%s = '' OR skill = %s)
