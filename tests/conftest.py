@@ -7,6 +7,7 @@ import pytest
 from kit import control, pg
 from kit import redis as kit_redis
 from skills import catalog, claude
+from tests.skills.gateway import Gateway, Key, MakeKey, running
 from usage import pricing
 
 
@@ -32,3 +33,22 @@ def _loops_end_clean(request: pytest.FixtureRequest) -> None:
     """An async test closes what its loop opened, so that nothing of it holds the test database."""
     if request.node.get_closest_marker("asyncio"):
         request.getfixturevalue("_clean_loop")
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A whole platform in processes of its own, on a database of its own, for all tests that try it from outside."""
+    with running(tmp_path_factory.mktemp("gateway") / "log") as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def make_key(gateway: Gateway) -> MakeKey:
+    """Issues keys of the test's own."""
+    return gateway.key
+
+
+@pytest.fixture
+def key(gateway: Gateway) -> Key:
+    """A key of this test alone."""
+    return gateway.key()

@@ -220,13 +220,17 @@ def uvicorn_server(tmp_path_factory: pytest.TempPathFactory, live_environment: d
 
 
 @pytest.fixture
-def live_tenant(live_database: dict[str, Any], django_db_blocker: DjangoDbBlocker) -> Any:
-    """A tenant of this test's own, committed, with skills and prices there."""
+def live_tenant(live_database: dict[str, Any], django_db_blocker: DjangoDbBlocker) -> Iterator[Any]:
+    """A tenant of this test's own, committed, with skills and prices there; other tests find the tables empty again."""
     assert live_database["NAME"].startswith(TEST_DATABASE_PREFIX)
     with django_db_blocker.unblock(), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         call_command("load_skills", verbosity=0, stdout=nowhere)
         call_command("load_prices", verbosity=0, stderr=nowhere)
-        return factories.make_tenant(f"live-{uuid4().hex[:12]}")
+        tenant = factories.make_tenant(f"live-{uuid4().hex[:12]}")
+    yield tenant
+    with django_db_blocker.unblock():
+        call_command("flush", verbosity=0, interactive=False, reset_sequences=False, inhibit_post_migrate=True)
+        connections.close_all()
 
 
 def _live(server: Program, emulator: Program, tenant: Any, blocker: DjangoDbBlocker) -> Live:

@@ -49,7 +49,7 @@ def test_a_killed_workers_analysis_is_finished_by_another_and_no_step_is_paid_tw
     completed = Counter((one["level"], one["position"]) for one in calls if one["outcome"] == "done")
     assert set(completed.values()) == {1}
     assert len(completed) == done["progress"]["steps_done"]
-    assert 1 <= len([one for one in calls if one["outcome"] == "lost"]) <= 4
+    assert len([one for one in calls if one["outcome"] == "lost"]) <= 4
     # A worker may die between holding the money and reaching the ledger: that call used nothing.
     assert len(desk.live.events()) == len([one for one in calls if one["used_tokens"]])
     assert all(event["state"] in ("settled", "estimated") for event in desk.live.events())

@@ -10,10 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.skills.conftest import gateway, key, make_key
 from tests.skills.gateway import Gateway, Key
-
-__all__ = ["gateway", "key", "make_key"]
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,7 @@
 import pytest
 
 from tests.entry_points.doors import DOORS, Door
-from tests.skills.conftest import gateway, key, make_key
 from tests.skills.gateway import Gateway
-
-__all__ = ["gateway", "key", "make_key"]
 
 
 @pytest.fixture(params=DOORS, ids=lambda door: door.name)
