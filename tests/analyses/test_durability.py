@@ -65,7 +65,7 @@ def all_closed(desk: Desk, analysis_id: str) -> list[dict[str, Any]]:
 def test_a_queue_that_is_emptied_is_filled_again(desk: Desk, start_celery: Callable[..., Any]) -> None:
     submitted = desk.submit({"skill": "digest", "text": book(pages=2)})
     broker = broker_client()
-    eventually(lambda: broker.llen("analyses") >= 1, within=10)
+    eventually(lambda: broker.llen("analyses") >= 1, within=40)
     broker.delete("analyses")
 
     with start_celery(*WORKER, "-n", "after@test", name="after"):

@@ -105,6 +105,7 @@ def test_prints_and_writes_how_to_reach_it(running: Terminal) -> None:
         "admin_password",
         "emulator_url",
         "bob_password",
+        "starts",
     }
     assert demo["api_key"] == "sk-demo"
     for value in demo.values():

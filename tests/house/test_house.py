@@ -50,7 +50,7 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     readme = (ROOT / "README.md").read_text()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
-    named_targets = set(re.findall(r"`?\bmake ([a-z-]+)", readme))
+    named_targets = set(re.findall(r"\bmake (?:-s )?([a-z][a-z-]*)", readme))
     listed = re.search(r"There are also (.*), each with `--help`", readme)
     named_commands = set(re.findall(r'ARGS="([a-z_]+)', readme)) | set(
         re.findall(r"`([a-z_]+)`", listed[1] if listed else "")
