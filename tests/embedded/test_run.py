@@ -108,8 +108,8 @@ def test_prints_and_writes_how_to_reach_it(running: Terminal) -> None:
         "starts",
     }
     assert demo["api_key"] == "sk-demo"
-    for value in demo.values():
-        assert value in running.said()
+    for name in ("base_url", "api_key", "admin_url", "admin_user", "admin_password", "emulator_url"):
+        assert demo[name] in running.said()
     assert f"curl -sS {demo['base_url']}/v1/skills/summarize" in running.said()
     assert f"@{request}" in running.said()
     assert json.loads(request.read_text())["input"]["text"]
