@@ -11,25 +11,26 @@ from uuid import UUID
 from django.conf import settings
 
 from kit import clock, ids
-from kit.errors import BudgetExceeded, SkillgateError
+from kit.errors import BudgetExceeded, NotAllowed, SkillgateError
 from skills import claude, requests
 from tenants import limits
 from tenants.keys import Caller
 from tenants.limits import refusals
 from usage import ledger, pricing
-from usage.ledger import Admission, Reservation
+from usage.ledger import Admission, Purpose, Reservation
 from usage.pricing import Book
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Admitted:
-    """An admitted call: its open usage event, the state of the rate limits, and the prices it is booked at."""
+    """An admitted call: its first usage event, the state of the rate limits, and the prices it is booked at."""
 
     caller: Caller
     reservation: Reservation
     decision: limits.Decision
     book: Book
     call_id: str
+    attempts: int = 1
 
 
 async def admit(
@@ -41,27 +42,32 @@ async def admit(
     entry_point: str,
     skill: str,
     skill_version: int | None,
+    purpose: Purpose = "answer",
+    route: str = "",
 ) -> Admitted:
-    """This function will take the rate limits and reserve the budget for one call.
+    """This function will take the rate limits and reserve the budget for one call; an answer from the cache needs none.
 
-    Raises `RateLimited`, `BudgetExceeded`, `AuthenticationFailed`, `NotAllowed` (unpriced model) or
-    `Unavailable`; a refused call consumes nothing.
+    Raises `RateLimited`, `BudgetExceeded`, `AuthenticationFailed`, `NotAllowed` (a model without a price, or that
+    the key may not use) or `Unavailable`; a refused call consumes nothing.
     """
+    refuse_foreign_model(caller, body["model"])
     book = await pricing.current()
+    read, written = (0, 0) if purpose == "cached" else (requests.input_bound(body), body["max_tokens"])
     asked = Admission(
         event_id=ids.uuid7(),
         run_id=run_id,
         attempt=1,
-        purpose="answer",
+        purpose=purpose,
         request_id=request_id,
         entry_point=entry_point,
         skill=skill,
         skill_version=skill_version,
         model=body["model"],
-        input_tokens=requests.input_bound(body),
-        output_tokens=body["max_tokens"],
+        input_tokens=read,
+        output_tokens=written,
         micros=0,
         price_version=book.version,
+        route=route,
     )
     asked = _priced(asked, book=book)
     call_id = str(run_id)
@@ -74,18 +80,48 @@ async def admit(
     return Admitted(caller=caller, reservation=reservation, decision=decision, book=book, call_id=call_id)
 
 
-async def admit_again(admitted: Admitted, body: dict[str, Any]) -> Reservation:
-    """This function will reserve the budget for one more attempt of an admitted run: a repair of its answer."""
+async def admit_again(
+    admitted: Admitted, body: dict[str, Any], *, purpose: Purpose = "answer", route: str | None = None
+) -> Reservation:
+    """This function will reserve the budget for one more attempt of an admitted run, by the model that `body` names.
+
+    A retry and a fallback are attempts at the answer like the first; a `route` of None is that of the first.
+    Raises what the ledger's `reserve` raises, and `NotAllowed` as `admit` does.
+    """
     before = admitted.reservation.admission
+    refuse_foreign_model(admitted.caller, body["model"])
     asked = replace(
         before,
         event_id=ids.uuid7(),
-        attempt=before.attempt + 1,
-        purpose="repair",
+        attempt=admitted.attempts + 1,
+        purpose=purpose,
+        model=body["model"],
+        route=before.route if route is None else route,
         input_tokens=requests.input_bound(body),
         output_tokens=body["max_tokens"],
     )
-    return await _reserve(admitted.caller, _priced(asked, book=admitted.book), body, book=admitted.book)
+    reservation = await _reserve(admitted.caller, _priced(asked, book=admitted.book), body, book=admitted.book)
+    admitted.attempts += 1
+    return reservation
+
+
+async def settle_cached(admitted: Admitted) -> None:
+    """This function will close the event of an answer that came from the cache: nothing used, nothing to pay."""
+    await ledger.settle(admitted.reservation, ledger.Closing(state="settled"))
+    await limits.refund(admitted.caller, tokens=0, call_id=admitted.call_id)
+
+
+def refuse_foreign_model(caller: Caller, model: str) -> None:
+    """This function will raise `NotAllowed`, naming what is allowed, for a model that the key or its tenant excludes."""
+    if not caller.may_use(model):
+        allowed = sorted(caller.models)
+        named = ", ".join(allowed) or "none"
+        raise NotAllowed(
+            f"This key may not use the model {model[:80]!r}. Allowed by key and tenant: {named}. Ask the tenant's admin.",
+            reason="model_not_allowed",
+            model=model[:80],
+            allowed_models=allowed,
+        )
 
 
 async def _reserve(caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book) -> Reservation:

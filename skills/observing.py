@@ -61,7 +61,7 @@ def begun(reservation: Reservation, body: dict[str, Any]) -> None:
     """This function will tell that an attempt goes upstream, and of its prompt where that is wanted."""
     UNDER_WAY.inc()
     access.note(run=ids.encode("run", reservation.admission.run_id))
-    if reservation.caller.tenant_slug in settings.LOG_PROMPTS_OF:
+    if reservation.caller.logs_prompts or reservation.caller.tenant_slug in settings.LOG_PROMPTS_OF:
         said = {name: body[name] for name in ("system", "messages") if name in body}
         prompts.warning("prompt", extra={**_who(reservation), "prompt": json.dumps(said, ensure_ascii=False)})
 
@@ -97,6 +97,7 @@ def _who(reservation: Reservation) -> dict[str, Any]:
         "skill": asked.skill,
         "version": asked.skill_version,
         "model": asked.model,
+        "route": asked.route,
     }
 
 

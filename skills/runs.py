@@ -111,7 +111,7 @@ class Run(Flight[RunEvent]):
             if not unfit.is_repairable:
                 raise OutputInvalid(unfit.message, stop_reason=answer.stop_reason) from unfit
             body = answers.repair(self._body, answer, unfit)
-        answer = await self._ask(body, await admit_again(self.admitted, body))
+        answer = await self._ask(body, await admit_again(self.admitted, body, purpose="repair"))
         try:
             return self._completed(answers.checked(answer, version=version, given=given))
         except answers.Unfit as unfit:

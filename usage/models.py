@@ -56,6 +56,7 @@ class BudgetAccount(models.Model):
 class UsageEvent(models.Model):
     """One upstream attempt: opened before the call, closed exactly once, never edited after.
 
+    An answer served from the cache has one too, with `purpose` cached: no call, no tokens, no cost.
     The table is partitioned by `month`; its key in the database is (month, id).
     """
 
@@ -74,12 +75,16 @@ class UsageEvent(models.Model):
     family = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
     run_id = models.UUIDField()
     attempt = models.SmallIntegerField()
-    purpose = models.CharField(max_length=16, help_text="answer or repair")
+    purpose = models.CharField(
+        max_length=16,
+        help_text="answer (retries and fallbacks too), repair, classify (the router's own call) or cached (no call at all)",
+    )
     request_id = models.CharField(max_length=128)
     entry_point = models.CharField(max_length=16)
     skill = models.CharField(max_length=64)
     skill_version = models.IntegerField(null=True)
     model = models.CharField(max_length=64)
+    route = models.CharField(max_length=160, default="", help_text="Why this model, where it was chosen.")
     state = models.CharField(max_length=16, choices=State)
     reserved_tokens = models.BigIntegerField()
     reserved_output_tokens = models.BigIntegerField()

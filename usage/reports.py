@@ -139,6 +139,7 @@ def _event(row: dict[str, Any]) -> dict[str, Any]:
         "skill": row["skill"] or None,
         "skill_version": row["skill_version"],
         "model": row["model"],
+        "route": row["route"] or None,
         "state": row["state"],
         **{name: row[name] for name in _CLASSES},
         "charged_tokens": row["charged_tokens"],

@@ -13,6 +13,7 @@ from kit import ids, pg
 from kit.errors import InvalidRequest, NotAllowed
 from kit.pg import Connection
 from skills import requests
+from skills.admission import refuse_foreign_model
 from skills.analyses import planning, stages, states
 from skills.analyses.models import Analysis
 from skills.analyses.stages import Brief
@@ -109,8 +110,7 @@ def _check(caller: Caller, asked: Submission) -> None:
         raise InvalidRequest("Send `text`, `documents` or files to analyse.", path="/documents")
     if len(asked.documents) > MOST_DOCUMENTS:
         raise InvalidRequest(f"An analysis takes at most {MOST_DOCUMENTS} documents.", path="/documents")
-    if caller.allowed_models and requests.model_name(version.model) not in caller.allowed_models:
-        raise NotAllowed(f"This key may not use the model of the skill {version.skill!r}.")
+    refuse_foreign_model(caller, requests.model_name(version.model))
     stages.check(asked.brief)
 
 

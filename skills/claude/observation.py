@@ -68,14 +68,14 @@ class Observation:
             return self._close("released", Tokens(), 0)
         if self.is_finished and not self.unsound and self.prompt is not None and self.output_tokens is not None:
             tokens = self._with_output(self.prompt, self.output_tokens)
-            return self._close("settled", tokens, book.cost(admission.model, tokens, on=on))
+            return self._close("settled", tokens, book.cost(admission.model, tokens, on=on, tier=self.service_tier))
         return self._estimate(admission, book=book, on=on)
 
     def _estimate(self, admission: Admission, *, book: Book, on: date) -> Closing:
         output = self._output_bound(admission)
         if self.prompt is not None and not self.unsound:
             tokens = self._with_output(self.prompt, output)
-            return self._close("estimated", tokens, book.cost(admission.model, tokens, on=on))
+            return self._close("estimated", tokens, book.cost(admission.model, tokens, on=on, tier=self.service_tier))
         tokens = Tokens(input=admission.input_tokens, output=output)
         micros = book.upper_bound(admission.model, input_tokens=admission.input_tokens, output_tokens=output, on=on)
         return self._close("estimated", tokens, micros)

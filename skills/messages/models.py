@@ -5,6 +5,7 @@ from typing import Any
 
 from kit import clock
 from kit.errors import InvalidRequest, NotAllowed, NotFound
+from skills.admission import refuse_foreign_model
 from tenants.keys import Caller
 from usage import pricing
 
@@ -23,14 +24,13 @@ async def check_allowed(caller: Caller, model_id: str) -> None:
         book.in_force(model_id, on=clock.now().date())
     except NotAllowed as unpriced:
         raise NotFound(f"model: {model_id[:64]}", reason="price_unknown") from unpriced
-    if not _is_allowed(caller, model_id):
-        raise NotAllowed(f"This key may not use the model {model_id!r}. Ask the tenant's admin for the scope.")
+    refuse_foreign_model(caller, model_id)
 
 
 async def models(caller: Caller) -> list[str]:
     """This function will return the ids of the models a key may use, in alphabetical order."""
     book = await pricing.current()
-    return sorted(one for one in book.priced(on=clock.now().date()) if _is_allowed(caller, one))
+    return sorted(one for one in book.priced(on=clock.now().date()) if caller.may_use(one))
 
 
 async def model(caller: Caller, model_id: str) -> Json:
@@ -62,12 +62,6 @@ async def list_models(caller: Caller, *, limit: int, after_id: str = "", before_
         "first_id": page[0] if page else None,
         "last_id": page[-1] if page else None,
     }
-
-
-def _is_allowed(caller: Caller, model_id: str) -> bool:
-    """A dated snapshot is allowed wherever its undated name is."""
-    allowed = caller.allowed_models
-    return not allowed or model_id in allowed or _DATED.sub("", model_id) in allowed
 
 
 def _described(model_id: str) -> Json:

@@ -27,7 +27,8 @@ _SELECT = """
 SELECT k.id, coalesce(k.family_id, k.id) AS family_id, k.public_id, k.name, k.display, k.tenant_id, k.environment,
     k.allowed_skills, k.allowed_verbs, k.allowed_models, k.allowed_networks, k.requests_per_minute,
     k.tokens_per_minute, k.concurrent_calls, k.expires_at, k.revoked_at, k.pepper_id,
-    t.slug AS tenant_slug, t.timezone AS tenant_timezone, t.status AS tenant_status
+    t.slug AS tenant_slug, t.timezone AS tenant_timezone, t.status AS tenant_status,
+    t.allowed_models AS tenant_models, t.allows_fallback, t.provider_key_sealed IS NOT NULL AS has_provider_key, t.logs_prompts
 FROM tenants_apikey k JOIN tenants_tenant t ON t.id = k.tenant_id
 """
 _LOOK_UP = f"{_SELECT} WHERE k.digest = ANY(%(digests)s)"
@@ -151,6 +152,10 @@ def _known(row: dict[str, Any], *, now: datetime) -> Known:
         tokens_per_minute=row["tokens_per_minute"],
         concurrent_calls=row["concurrent_calls"],
         expires_at=row["expires_at"],
+        tenant_models=frozenset(row["tenant_models"]),
+        allows_fallback=row["allows_fallback"],
+        has_provider_key=row["has_provider_key"],
+        logs_prompts=row["logs_prompts"],
     )
     return Known(caller, networks=tuple(map(_network, row["allowed_networks"])), looked_up_at=now)
 

@@ -84,5 +84,5 @@ def _drop(is_meant: Callable[[Caller], bool]) -> None:
 control.subscribe(control.CONNECTED, lambda _: clear())
 for _topic in ("key.revoked", "key.rotated", "key.changed"):
     control.subscribe(_topic, lambda message: forget(message["key_id"]))
-for _topic in ("tenant.suspended", "tenant.resumed"):
+for _topic in ("tenant.suspended", "tenant.resumed", "tenant.changed"):
     control.subscribe(_topic, lambda message: forget_tenant(message["tenant_id"]))

@@ -17,7 +17,8 @@ from pytest_django import Settings
 
 from kit import clock, control, pg
 from kit.errors import AuthenticationFailed, RateLimited, SkillgateError, Unavailable
-from tenants import audit, keys, tenants
+from tenants import audit, keys, provider_keys, tenants
+from tenants.configuration import Configuration, configure
 from tenants.keys import authentication, form
 from tests.factories import make_key, make_tenant, outside_of_the_loop
 from tests.tenants.valkey import Valkey
@@ -208,6 +209,34 @@ async def test_revoking_reaches_this_process_within_a_second_and_resuming_too() 
     assert isinstance(await refusal_of(other.secret), AuthenticationFailed)
     outside_of_the_loop(lambda: tenants.resume(tenant, now=clock.now()))
     assert (await authenticate(other.secret)).key_id == other.key.pk
+
+
+async def test_what_a_tenant_decides_reaches_the_callers_of_its_keys_at_once() -> None:
+    tenant = make_tenant()
+    issued = make_key(tenant, allowed_models=["claude-haiku-4-5", "claude-opus-5"])
+    await connected()
+    before = await authenticate(issued.secret)
+    assert (before.allows_fallback, before.logs_prompts, before.has_provider_key) == (True, False, False)
+    assert before.may_use("claude-opus-5")
+    assert not before.may_use("claude-sonnet-5")
+    wanted = Configuration(
+        name="Acme", timezone="UTC", logs_prompts=True, allows_fallback=False, allowed_models=["claude-haiku-4-5"]
+    )
+
+    outside_of_the_loop(lambda: configure(tenant, wanted=wanted, actor="alice"))
+    outside_of_the_loop(
+        lambda: provider_keys.store(tenant, secret="sk-ant-" + "a" * 40, now=clock.now(), actor="alice")
+    )
+
+    for _ in range(40):
+        if (await authenticate(issued.secret)).has_provider_key:
+            break
+        await asyncio.sleep(0.02)
+    caller = await authenticate(issued.secret)
+    assert (caller.allows_fallback, caller.logs_prompts, caller.has_provider_key) == (False, True, True)
+    assert caller.may_use("claude-haiku-4-5-20251001")
+    assert not caller.may_use("claude-opus-5")
+    assert caller.models == {"claude-haiku-4-5"}
 
 
 OTHER_PROCESS = """

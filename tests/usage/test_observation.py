@@ -55,6 +55,16 @@ def test_a_complete_stream_is_settled_with_exactly_what_it_reported() -> None:
     assert closed.cost_micros == 10 + 100 + 5 + 6 + 1  # 121.5, half up
 
 
+def test_what_a_batch_answered_costs_what_batches_cost() -> None:
+    cheap = Book(
+        version=1, bands={"claude-haiku-4-5": (Band(date(2025, 1, 1), 0, {**PRICES, "batch_input": 500_000}),)}
+    )
+
+    closed = seen(service_tier="batch").closing(ask(1000, output=600), book=cheap, on=DAY)
+
+    assert closed.cost_micros == 111  # 5 + 100 + 2.5 + 3 + 0.25
+
+
 def test_a_stream_without_message_stop_is_estimated() -> None:
     closed = closing(seen(is_finished=False, fault=faults.truncated()))
 

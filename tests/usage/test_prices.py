@@ -55,6 +55,28 @@ def test_costs_are_exact(tokens: Tokens, micros: int) -> None:
     assert book(band()).cost("m", tokens, on=DAY) == micros
 
 
+@pytest.mark.parametrize(
+    ("tokens", "micros"),
+    [
+        (Tokens(input=2), 3),
+        (Tokens(output=1), 8),  # 7.5: half goes up
+        (Tokens(cache_write_5m=4), 8),  # 7.5: the discount holds for what is cached too
+        (Tokens(cache_read=10), 2),  # 1.5
+        (Tokens(input=1000, output=1000, cache_write_1h=1000, cache_read=1000), 12_150),
+    ],
+)
+def test_batches_have_prices_of_their_own(tokens: Tokens, micros: int) -> None:
+    discounted = band({"batch_input": 1_500_000, "batch_output": 7_500_000})
+
+    assert book(discounted).cost("m", tokens, on=DAY, tier="batch") == micros
+
+
+def test_a_model_without_prices_of_batches_costs_the_same_in_one() -> None:
+    tokens = Tokens(input=1000, output=500, cache_write_5m=100, cache_write_1h=10, cache_read=10_000)
+
+    assert book(band()).cost("m", tokens, on=DAY, tier="batch") == 13_935
+
+
 def test_the_band_goes_by_the_whole_prompt_and_not_by_the_output() -> None:
     priced = book(band(), band({"input": 6_000_000}, start=100))
 

@@ -55,6 +55,12 @@ def billed(reservation: Reservation, tokens: Tokens, *, seq: int) -> dict[str, A
     return {"seq": seq, "client_reference": str(reservation.event_id), "usage": usage, "outcome": "complete"}
 
 
+async def _serve_from_cache(desk: Desk) -> Reservation:
+    served = await desk.reserve(0, purpose="cached", micros=0)
+    await ledger.settle(served, Closing("settled"))
+    return served
+
+
 def found(journal: Books | None = None) -> list[tuple[str, str, str]]:
     lines = None if journal is None else [verification.journal._line(record) for record in journal]
     return [(one.check, one.subject, one.fault) for one in verification.verify(journal=lines).findings]
@@ -201,6 +207,18 @@ class TestAgainstTheJournal:
         desk, books = used
 
         assert found(books[1:]) == [("I3 journal", subject(desk, 1), "is settled without an upstream call")]
+
+    def test_an_answer_from_the_cache_has_no_call(self, used: tuple[Desk, Books]) -> None:
+        desk, books = used
+        served = asyncio.run(closing_pool(lambda: _serve_from_cache(desk)))
+        rollups.refresh()
+        assert found(books) == []
+
+        findings = found([*books, billed(served, Tokens(), seq=9)])
+
+        assert findings == [
+            ("I3 journal", subject(desk, 6), "was served from the cache, and journal line 9 is a call for it")
+        ]
 
     @pytest.mark.parametrize("name", ["input", "output", "cache_write_5m", "cache_write_1h", "cache_read"])
     def test_another_usage_in_any_class(self, used: tuple[Desk, Books], name: str) -> None:

@@ -4,7 +4,7 @@
 its lease; `settle` closes it; `sweep` closes what nobody closed. No other code writes usage.
 """
 
-from usage.ledger.entries import LEASE_SECONDS, Admission, Closing, Reservation
+from usage.ledger.entries import LEASE_SECONDS, Admission, Closing, Purpose, Reservation
 from usage.ledger.refusals import refusal
 from usage.ledger.verbs import drain, heartbeat, reserve, settle, sweep
 
@@ -12,6 +12,7 @@ __all__ = [
     "LEASE_SECONDS",
     "Admission",
     "Closing",
+    "Purpose",
     "Reservation",
     "drain",
     "heartbeat",

@@ -8,8 +8,10 @@ from uuid import UUID
 from tenants.keys import Caller
 from usage.pricing import Tokens
 
+Purpose = Literal["answer", "repair", "classify", "cached"]
 ClosingState = Literal["settled", "released", "estimated"]
 LEASE_SECONDS = 60.0
+LONGEST_ROUTE = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +19,14 @@ class Admission:
     """The question whether one upstream attempt may be made, and at most how much it can use.
 
     `input_tokens` and `output_tokens` are upper bounds; `micros` is an upper bound of the cost.
+    `route` says why this model, where it was chosen and not just stated. Of `purpose` cached there is no
+    upstream attempt: its bounds are 0.
     """
 
     event_id: UUID
     run_id: UUID
     attempt: int
-    purpose: str
+    purpose: Purpose
     request_id: str
     entry_point: str
     skill: str
@@ -32,6 +36,7 @@ class Admission:
     output_tokens: int
     micros: int
     price_version: int
+    route: str = ""
 
     @property
     def tokens(self) -> int:
@@ -86,6 +91,7 @@ def admission_row(caller: Caller, admission: Admission, *, ordinal: int) -> dict
         "skill": admission.skill,
         "skill_version": admission.skill_version,
         "model": admission.model,
+        "route": admission.route[:LONGEST_ROUTE],
         "tokens": admission.tokens,
         "output_tokens": admission.output_tokens,
         "micros": admission.micros,

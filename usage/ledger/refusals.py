@@ -66,11 +66,9 @@ def refusal(
     timezone = ZoneInfo(caller.tenant_timezone)
     would_pass = {
         "max_tokens": _largest_output(rooms, admission, book=book, on=on),
-        "models": [
-            model
-            for model in _cheaper_models(rooms, admission, book=book, on=on)
-            if not caller.allowed_models or model in caller.allowed_models
-        ][:_MOST_MODELS],
+        "models": [model for model in _cheaper_models(rooms, admission, book=book, on=on) if caller.may_use(model)][
+            :_MOST_MODELS
+        ],
         "after": _after(rooms, timezone),
     }
     return BudgetExceeded(

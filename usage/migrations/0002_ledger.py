@@ -7,6 +7,8 @@ from django.db import migrations, models
 
 SQL = Path(__file__).resolve().parents[1] / "sql"
 
+PURPOSES = "answer (retries and fallbacks too), repair, classify (the router's own call) or cached (no call at all)"
+
 UNDO_EVENTS = """
 DROP INDEX tenants_budget_by_owner;
 DROP INDEX usage_budgetaccount_by_owner;
@@ -58,12 +60,18 @@ class Migration(migrations.Migration):
                         ("number", models.BigIntegerField(help_text="Gapless within the tenant, in admission order.")),
                         ("run_id", models.UUIDField()),
                         ("attempt", models.SmallIntegerField()),
-                        ("purpose", models.CharField(help_text="answer or repair", max_length=16)),
+                        ("purpose", models.CharField(help_text=PURPOSES, max_length=16)),
                         ("request_id", models.CharField(max_length=128)),
                         ("entry_point", models.CharField(max_length=16)),
                         ("skill", models.CharField(max_length=64)),
                         ("skill_version", models.IntegerField(null=True)),
                         ("model", models.CharField(max_length=64)),
+                        (
+                            "route",
+                            models.CharField(
+                                default="", help_text="Why this model, where it was chosen.", max_length=160
+                            ),
+                        ),
                         (
                             "state",
                             models.CharField(

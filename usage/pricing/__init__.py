@@ -4,7 +4,7 @@ A loaded price book never changes; its id is the price version an event carries.
 without a price is refused, never booked as nothing.
 """
 
-from usage.pricing.book import MICROS, Band, Book, Tokens, current, forget, version
+from usage.pricing.book import BATCH, MICROS, Band, Book, Tokens, current, forget, version
 from usage.pricing.loading import SHIPPED, load
 
-__all__ = ["MICROS", "SHIPPED", "Band", "Book", "Tokens", "current", "forget", "load", "version"]
+__all__ = ["BATCH", "MICROS", "SHIPPED", "Band", "Book", "Tokens", "current", "forget", "load", "version"]

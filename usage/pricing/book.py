@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 MICROS = 1_000_000
 CLASSES = tuple(Price.TokenClass.values)
+BATCH = "batch"
 REQUIRED = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 _RELOAD_SECONDS = 60.0
 _DATED = re.compile(r"-\d{8}$")
@@ -78,9 +79,14 @@ class Book:
         """This function will return the models that have a price on a day."""
         return [model for model, bands in self.bands.items() if any(band.effective_from <= on for band in bands)]
 
-    def cost(self, model: str, tokens: Tokens, *, on: date) -> int:
-        """This function will return what a call cost, in micro-dollars, rounded half up once for the whole call."""
+    def cost(self, model: str, tokens: Tokens, *, on: date, tier: str = "") -> int:
+        """This function will return what a call cost, in micro-dollars, rounded half up once for the whole call.
+
+        `tier` is the service tier that upstream reported: of `batch` the prices are those of batches.
+        """
         band = [band for band in self.in_force(model, on=on) if band.prompt_from <= tokens.prompt][-1]
+        if tier == BATCH:
+            return _batch_cost(band, tokens)
         total: int = sum(getattr(tokens, token_class) * band.micros[token_class] for token_class in REQUIRED)
         return (total + MICROS // 2) // MICROS
 
@@ -90,6 +96,16 @@ class Book:
         dearest_input = max(band.micros[name] for band in bands for name in REQUIRED if name != "output")
         dearest_output = max(band.micros["output"] for band in bands)
         return -(-(input_tokens * dearest_input + output_tokens * dearest_output) // MICROS)
+
+
+def _batch_cost(band: Band, tokens: Tokens) -> int:
+    """The discount on input holds for what is cached too; where no price of batches is stated there is none."""
+    plain = band.micros["input"]
+    reduced = band.micros.get("batch_input", plain)
+    prompt: int = sum(getattr(tokens, name) * band.micros[name] for name in REQUIRED if name != "output")
+    output = tokens.output * band.micros.get("batch_output", band.micros["output"])
+    scaled, divisor = (prompt * reduced, plain) if plain else (prompt, 1)
+    return (2 * (scaled + output * divisor) + MICROS * divisor) // (2 * MICROS * divisor)
 
 
 class _Current:

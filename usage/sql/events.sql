@@ -16,6 +16,7 @@ CREATE TABLE usage_event (
     skill varchar(64) NOT NULL,
     skill_version integer,
     model varchar(64) NOT NULL,
+    route varchar(160) NOT NULL DEFAULT '',
     state varchar(16) NOT NULL,
     reserved_tokens bigint NOT NULL,
     reserved_output_tokens bigint NOT NULL,
@@ -43,7 +44,10 @@ CREATE TABLE usage_event (
     CONSTRAINT usage_event_is_closed_with_a_time CHECK ((state = 'open') = (closed_at IS NULL)),
     CONSTRAINT usage_event_month_is_of_its_day CHECK (month = date_trunc('month', day)::date),
     CONSTRAINT usage_event_reserves_something CHECK (
-        reserved_output_tokens BETWEEN 0 AND reserved_tokens AND reserved_tokens > 0 AND reserved_micros >= 0
+        reserved_output_tokens BETWEEN 0 AND reserved_tokens AND (reserved_tokens > 0 OR purpose = 'cached') AND reserved_micros >= 0
+    ),
+    CONSTRAINT usage_event_from_the_cache_is_free CHECK (
+        purpose <> 'cached' OR (reserved_tokens = 0 AND reserved_micros = 0 AND charged_tokens = 0 AND cost_micros = 0)
     ),
     CONSTRAINT usage_event_charge_is_the_sum_of_its_classes CHECK (
         charged_tokens = input_tokens + output_tokens + cache_write_5m_tokens + cache_write_1h_tokens + cache_read_tokens

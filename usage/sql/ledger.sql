@@ -24,7 +24,7 @@ INSERT INTO usage_tenanttally (tenant_id, last_number) SELECT id, 0 FROM tenants
 -- A call that asks to be admitted, and how an event is to be closed, as the processes send them.
 CREATE TYPE usage_call AS (
     ordinal integer, id uuid, tenant_id bigint, key_id bigint, family_id bigint, run_id uuid, attempt smallint, purpose text,
-    request_id text, entry_point text, skill text, skill_version integer, model text, tokens bigint, output_tokens bigint,
+    request_id text, entry_point text, skill text, skill_version integer, model text, route text, tokens bigint, output_tokens bigint,
     micros bigint, price_version integer, lease_seconds double precision
 );
 CREATE TYPE usage_closing AS (
@@ -151,15 +151,15 @@ BEGIN
 
     INSERT INTO usage_event (
         id, month, day, number, tenant_id, key_id, family_id, run_id, attempt, purpose, request_id, entry_point,
-        skill, skill_version, model, state, reserved_tokens, reserved_output_tokens, reserved_micros, price_version,
+        skill, skill_version, model, route, state, reserved_tokens, reserved_output_tokens, reserved_micros, price_version,
         opened_at, lease_until
     )
     SELECT c.id, p_month, p_day, v_last + c.place, p_tenant, c.key_id, c.family_id,
-           c.run_id, c.attempt, c.purpose, c.request_id, c.entry_point, c.skill, c.skill_version, c.model, 'open',
+           c.run_id, c.attempt, c.purpose, c.request_id, c.entry_point, c.skill, c.skill_version, c.model, c.route, 'open',
            c.tokens, c.output_tokens, c.micros, c.price_version, p_now, p_now + make_interval(secs => c.lease_seconds)
     FROM unnest(p_calls) WITH ORDINALITY AS c (
         ordinal, id, tenant_id, key_id, family_id, run_id, attempt, purpose, request_id, entry_point, skill, skill_version,
-        model, tokens, output_tokens, micros, price_version, lease_seconds, place
+        model, route, tokens, output_tokens, micros, price_version, lease_seconds, place
     );
     RETURN QUERY SELECT c.ordinal, 'open', 'open', p_month, v_last + row_number() OVER (), p_now, 0::bigint, 0::bigint, NULL::jsonb
     FROM unnest(p_calls) c;

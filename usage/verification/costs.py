@@ -41,6 +41,6 @@ def _cost(event: UsageEvent, *, book: pricing.Book) -> int | None:
         cache_read=event.cache_read_tokens,
     )
     try:
-        return book.cost(event.model, tokens, on=event.opened_at.astimezone(UTC).date())
+        return book.cost(event.model, tokens, on=event.opened_at.astimezone(UTC).date(), tier=event.service_tier)
     except SkillgateError:
         return None

@@ -19,6 +19,7 @@ _CLASSES = (
     "cache_read_tokens",
 )
 _SECONDS = 30
+_CACHED = "cached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,10 @@ def _faults(event: UsageEvent, calls: list[Line]) -> list[Finding]:
         places = ", ".join(str(line.seq) for line in calls)
         return [_finding(subject, f"stands for {len(calls)} upstream calls: journal lines {places}")]
     if not calls:
-        return [_finding(subject, "is settled without an upstream call")] if event.state == "settled" else []
+        is_unmade = event.state == "settled" and event.purpose != _CACHED
+        return [_finding(subject, "is settled without an upstream call")] if is_unmade else []
+    if event.purpose == _CACHED:
+        return [_finding(subject, f"was served from the cache, and journal line {calls[0].seq} is a call for it")]
     return [_finding(subject, fault) for fault in _differences(event, calls[0])]
 
 
