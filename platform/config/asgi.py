@@ -19,7 +19,7 @@ from config import lifetime  # noqa: E402
 from config.handlers import ApiHandler  # noqa: E402
 from kit.access import Observed  # noqa: E402
 from kit.middleware import is_api  # noqa: E402
-from skills import mcp, routing  # noqa: E402
+from skills import consumers, mcp  # noqa: E402
 
 _api = ApiHandler()
 _mcp = mcp.Gate()
@@ -38,7 +38,7 @@ class Application:
     """The whole platform as one ASGI application; `startup` and `shutdown` frame a server's life."""
 
     def __init__(self) -> None:
-        self._router = Observed(ProtocolTypeRouter({"http": _http, "websocket": routing.websocket}))
+        self._router = Observed(ProtocolTypeRouter({"http": _http, "websocket": consumers.websocket}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -1,16 +1,24 @@
 """What a version's content must satisfy before anyone can call it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kit.errors import InvalidRequest
 from skills import schemas, templates
+from skills.caching import policy as caching
+from skills.routing import policy as routing
 from skills.versions import ANALYSIS, Content
 
 MAX_SYSTEM_BYTES = 64 * 1024
 MAX_OUTPUT_TOKENS = 64_000
 _FALLBACKS = 3
 _PART_BYTES = {"part_bytes": (1_000, 400_000), "overlap_bytes": (0, 20_000)}
+_PARTS: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
+    # Parts of the policy, each with what yields its faults as paths below it.
+    "routing": routing.faults,
+    "cache": caching.faults,
+    "prompt_cache": caching.prefix_faults,
+}
 
 
 def check(content: Content) -> None:
@@ -49,7 +57,7 @@ def _token_faults(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def _policy_faults(policy: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    known = {"fallbacks", "kind", *(_PART_BYTES if policy.get("kind") == ANALYSIS else ())}
+    known = {"fallbacks", "kind", *(_PART_BYTES if policy.get("kind") == ANALYSIS else _PARTS)}
     if unknown := sorted(policy.keys() - known):
         yield "policy", f"does not know `{unknown[0]}`."
     if policy.get("kind", ANALYSIS) != ANALYSIS:
@@ -61,6 +69,9 @@ def _policy_faults(policy: dict[str, Any]) -> Iterator[tuple[str, str]]:
     names = policy.get("fallbacks", [])
     if not isinstance(names, list) or len(names) > _FALLBACKS or not all(isinstance(n, str) and n for n in names):
         yield "policy/fallbacks", f"must be a list of at most {_FALLBACKS} models or aliases."
+    for part, faults in _PARTS.items():
+        if part in policy:
+            yield from ((f"policy/{part}{path}", message) for path, message in faults(policy[part]))
 
 
 def _input_faults(content: Content) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,5 @@
 """The WebSocket entry point: several runs on one socket."""
 
-from skills.consumers.entry import socket
+from skills.consumers.paths import websocket
 
-__all__ = ["socket"]
+__all__ = ["websocket"]

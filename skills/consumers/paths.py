@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from skills import consumers
+from skills.consumers.entry import socket
 
 _PATH = "/v1/ws"
 
@@ -15,7 +15,7 @@ async def websocket(
 ) -> None:
     """This function will serve a WebSocket on its path and refuse the handshake on any other."""
     if scope["path"] == _PATH:
-        await consumers.socket(scope, receive, send)
+        await socket(scope, receive, send)
         return
     await receive()
     await send({"type": "websocket.close"})
