@@ -198,6 +198,8 @@ class DailyUsage(models.Model):
     calls = models.BigIntegerField()
     errors = models.BigIntegerField()
     estimated_calls = models.BigIntegerField()
+    released_calls = models.BigIntegerField(default=0, db_default=0)
+    unpriced_calls = models.BigIntegerField(default=0, db_default=0)
     input_tokens = models.BigIntegerField()
     output_tokens = models.BigIntegerField()
     cache_write_5m_tokens = models.BigIntegerField()
@@ -206,6 +208,8 @@ class DailyUsage(models.Model):
     charged_tokens = models.BigIntegerField()
     cost_micros = models.BigIntegerField()
     estimated_micros = models.BigIntegerField()
+    unpriced_micros = models.BigIntegerField(default=0, db_default=0)
+    billed_micros = models.BigIntegerField(default=0, db_default=0, help_text="What the tenant is charged.")
 
     class Meta:
         constraints = [
@@ -219,12 +223,17 @@ class DailyUsage(models.Model):
 
 
 class DayRevision(models.Model):
-    """How often the closed events of a tenant's day changed, and which of these states its rollup shows."""
+    """How often the closed events of a tenant's day changed, and which of these states its rollup shows.
+
+    Every event up to `rolled_number` is in the rollup, or among the day's provisional usage until it is closed.
+    """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
     day = models.DateField()
     revision = models.BigIntegerField()
     rolled_revision = models.BigIntegerField()
+    first_number = models.BigIntegerField(null=True, help_text="The smallest number of the events rolled so far.")
+    rolled_number = models.BigIntegerField(default=0, db_default=0, help_text="The largest of them.")
 
     class Meta:
         constraints = [
@@ -236,3 +245,92 @@ class DayRevision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} tenant {self.tenant_id}: {self.rolled_revision} of {self.revision}"
+
+
+class ProvisionalUsage(models.Model):
+    """What a rollup counts of an event that may still change: nothing while it is open, its estimate after."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    day = models.DateField()
+    number = models.BigIntegerField()
+    state = models.CharField(max_length=16)
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
+    skill = models.CharField(max_length=64)
+    model = models.CharField(max_length=64)
+    calls = models.BigIntegerField()
+    errors = models.BigIntegerField()
+    estimated_calls = models.BigIntegerField()
+    released_calls = models.BigIntegerField()
+    unpriced_calls = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    cache_write_5m_tokens = models.BigIntegerField()
+    cache_write_1h_tokens = models.BigIntegerField()
+    cache_read_tokens = models.BigIntegerField()
+    charged_tokens = models.BigIntegerField()
+    cost_micros = models.BigIntegerField()
+    estimated_micros = models.BigIntegerField()
+    unpriced_micros = models.BigIntegerField()
+    billed_micros = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "day", "number"], name="provisional_usage_is_one_per_event"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}/{self.number} {self.state}"
+
+
+class Tariff(models.Model):
+    """What a tenant is charged from a day on: a markup on the provider's price, and own prices for some models.
+
+    A tariff never changes once loaded; its id is its version. Of several for one day the newest counts.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    effective_from = models.DateField(help_text="In the tenant's time zone.")
+    markup_basis_points = models.IntegerField(default=0, help_text="100 are one percent; negative is a discount.")
+    source = models.CharField(max_length=500)
+    created_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "id"], name="tariff_is_of_its_tenant"),
+            models.CheckConstraint(
+                condition=Q(markup_basis_points__gte=-10_000, markup_basis_points__lte=1_000_000),
+                name="tariff_charges_something_sensible",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"tariff {self.pk} of tenant {self.tenant_id} from {self.effective_from}"
+
+
+class TariffPrice(models.Model):
+    """A tenant's own price of one class of one model, in micro-dollars per million tokens."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    tariff = models.ForeignKey(Tariff, on_delete=models.PROTECT, related_name="prices")
+    model = models.CharField(max_length=64)
+    token_class = models.CharField(max_length=16)
+    micros_per_million = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tariff", "model", "token_class"], name="tariff_price_is_stated_once_per_tariff"
+            ),
+            models.CheckConstraint(
+                condition=Q(token_class__in=["input", "output", "cache_write_5m", "cache_write_1h", "cache_read"]),
+                name="tariff_price_class_is_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(micros_per_million__gte=0, micros_per_million__lte=10**10),
+                name="tariff_price_is_in_bounds",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.token_class} {self.micros_per_million}"

@@ -1,13 +1,14 @@
 """Daily totals for reports, kept from the events and always rebuildable from them.
 
-Every settlement raises the revision of its day in its own transaction; a refresh sums the days
-whose revision was not rolled yet. So no event is missed, however late its commit.
+Every settlement raises the revision of its day in its own transaction; a refresh looks at the days
+whose revision was not rolled yet and adds what changed: events with new numbers, and those that were
+open or estimated. So no event is missed, however late its commit, and a busy day is not read again.
 """
 
 from datetime import date
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
 
 from tenants.models import Tenant
 from usage.rows import fetch
@@ -28,8 +29,9 @@ WITH days AS (
 ), events AS (
     SELECT t.* FROM days CROSS JOIN LATERAL usage_day_totals(days.tenant_id, days.day) t
 ), rollups AS (
-    SELECT d.tenant_id, d.day, d.key_id, d.skill, d.model, d.calls, d.errors, d.estimated_calls, d.input_tokens, d.output_tokens,
-           d.cache_write_5m_tokens, d.cache_write_1h_tokens, d.cache_read_tokens, d.charged_tokens, d.cost_micros, d.estimated_micros
+    SELECT d.tenant_id, d.day, d.key_id, d.skill, d.model, d.calls, d.errors, d.estimated_calls, d.released_calls, d.unpriced_calls,
+           d.input_tokens, d.output_tokens, d.cache_write_5m_tokens, d.cache_write_1h_tokens, d.cache_read_tokens, d.charged_tokens,
+           d.cost_micros, d.estimated_micros, d.unpriced_micros, d.billed_micros
     FROM usage_dailyusage d JOIN days ON days.tenant_id = d.tenant_id AND days.day = d.day
 )
 SELECT 'rollup' AS side, * FROM (SELECT * FROM rollups EXCEPT ALL SELECT * FROM events) wrong
@@ -50,8 +52,9 @@ def refresh(*, most: int = 1000) -> int:
 
 
 def rebuild(tenant: Tenant, day: date) -> None:
-    """This function will make a day's rollup anew from its events."""
-    with connection.cursor() as cursor:
+    """This function will make a day's rollup anew from all its events."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT usage_forget_days(%s, %s, %s)", [tenant.pk, day, day])
         cursor.execute("SELECT usage_roll_day(%s, %s)", [tenant.pk, day])
 
 

@@ -37,8 +37,6 @@ DROP FUNCTION usage_clock();
 UNDO_UPKEEP = """
 DROP FUNCTION usage_repair_account(bigint);
 DROP FUNCTION usage_account_by_events(bigint);
-DROP FUNCTION usage_roll_day(bigint, date);
-DROP FUNCTION usage_day_totals(bigint, date);
 DROP FUNCTION usage_release_unanswered(uuid[]);
 DROP FUNCTION usage_sweep(integer);
 """

@@ -1,4 +1,4 @@
--- What keeps the ledger true when a process does not: the sweep, late releases, rollups and repair.
+-- What keeps the ledger true when a process does not: the sweep, late releases and repair.
 
 -- Closes lapsed events as estimated at their whole reservation; returns how many. Any number of sweepers may run:
 -- they take the tenants in the order of all others, and what one has closed the next does not find.
@@ -50,54 +50,6 @@ BEGIN
         FROM usage_event e WHERE e.month = ANY (v_months) AND e.id = ANY (p_ids) AND e.state IN ('open', 'estimated')
     );
     RETURN QUERY SELECT i.id FROM usage_close(v_items) a JOIN unnest(v_items) i ON i.ordinal = a.ordinal WHERE a.outcome = 'closed';
-END $$;
-
--- The totals of a day as its closed events have them.
-CREATE FUNCTION usage_day_totals(p_tenant bigint, p_day date)
-RETURNS TABLE (
-    tenant_id bigint, day date, key_id bigint, skill varchar, model varchar, calls bigint, errors bigint, estimated_calls bigint,
-    input_tokens bigint, output_tokens bigint, cache_write_5m_tokens bigint, cache_write_1h_tokens bigint,
-    cache_read_tokens bigint, charged_tokens bigint, cost_micros bigint, estimated_micros bigint
-) LANGUAGE sql STABLE AS $$
-    SELECT e.tenant_id, e.day, e.key_id, e.skill, e.model, count(*), count(*) FILTER (WHERE e.error_type <> ''),
-           count(*) FILTER (WHERE e.state = 'estimated'), sum(e.input_tokens)::bigint, sum(e.output_tokens)::bigint,
-           sum(e.cache_write_5m_tokens)::bigint, sum(e.cache_write_1h_tokens)::bigint, sum(e.cache_read_tokens)::bigint,
-           sum(e.charged_tokens)::bigint, sum(e.cost_micros)::bigint,
-           coalesce(sum(e.cost_micros) FILTER (WHERE e.state = 'estimated'), 0)::bigint
-    FROM usage_event e
-    WHERE e.tenant_id = p_tenant AND e.day = p_day AND e.month = date_trunc('month', p_day)::date AND e.state <> 'open'
-    GROUP BY e.tenant_id, e.day, e.key_id, e.skill, e.model
-$$;
-
--- Makes a day's rollup what its events say. One statement has one snapshot: the revision that is noted as rolled
--- is that of exactly the events that were summed. Two that run at once wait for each other at the revision's row.
-CREATE FUNCTION usage_roll_day(p_tenant bigint, p_day date) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO usage_dayrevision (tenant_id, day, revision, rolled_revision) VALUES (p_tenant, p_day, 0, 0) ON CONFLICT DO NOTHING;
-    PERFORM pg_advisory_xact_lock(hashtext('usage_roll_day'), hashtext(p_tenant || ' ' || p_day));
-    WITH totals AS MATERIALIZED (
-        SELECT * FROM usage_day_totals(p_tenant, p_day)
-    ), gone AS (
-        DELETE FROM usage_dailyusage d WHERE d.tenant_id = p_tenant AND d.day = p_day AND NOT EXISTS (
-            SELECT 1 FROM totals t WHERE t.key_id = d.key_id AND t.skill = d.skill AND t.model = d.model
-        )
-    ), kept AS (
-        INSERT INTO usage_dailyusage AS d (
-            tenant_id, day, key_id, skill, model, calls, errors, estimated_calls, input_tokens, output_tokens,
-            cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, charged_tokens, cost_micros, estimated_micros
-        )
-        SELECT * FROM totals
-        ON CONFLICT (tenant_id, day, key_id, skill, model) DO UPDATE SET
-            calls = excluded.calls, errors = excluded.errors, estimated_calls = excluded.estimated_calls,
-            input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens,
-            cache_write_5m_tokens = excluded.cache_write_5m_tokens, cache_write_1h_tokens = excluded.cache_write_1h_tokens,
-            cache_read_tokens = excluded.cache_read_tokens, charged_tokens = excluded.charged_tokens,
-            cost_micros = excluded.cost_micros, estimated_micros = excluded.estimated_micros
-    ), seen AS MATERIALIZED (
-        SELECT r.revision FROM usage_dayrevision r WHERE r.tenant_id = p_tenant AND r.day = p_day
-    )
-    -- Not `rolled_revision = revision`: that would read the row as it is after waiting for a settlement.
-    UPDATE usage_dayrevision r SET rolled_revision = seen.revision FROM seen WHERE r.tenant_id = p_tenant AND r.day = p_day;
 END $$;
 
 -- What an account should hold by the events in its scope.

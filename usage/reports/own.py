@@ -1,4 +1,4 @@
-"""What was used, read only: the caller's budgets, its events page by page, and totals."""
+"""What one key used: its budgets, its events page by page, and totals over them."""
 
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
