@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from kit.errors import NotFound
 from tests.factories import outside_of_the_loop
 from tests.usage.desk import Desk, closing_pool, do, lapse, look, open_desk, settled
-from usage import ledger, reports, rollups
+from usage import ledger, reports, rollups, scale
 from usage.pricing import Tokens
 
 SetClock = Callable[[str], None]
@@ -177,3 +177,17 @@ def test_all_tenants_at_a_glance_are_their_months(prices: None, set_clock: SetCl
 def test_a_tenant_that_does_not_exist_has_no_report(db: None) -> None:
     with pytest.raises(NotFound):
         reports.month(999_999, JULY)
+
+
+def test_a_seeded_year_has_reports_that_equal_its_events(prices: None) -> None:
+    now = datetime(2026, 3, 29, 12, tzinfo=UTC)
+    scale.seed(scale.Size(tenants=3, keys=6, events=2000, days=40), now=now)
+
+    rolled = [reports.platform(month) for month in (date(2026, 2, 1), date(2026, 3, 1))]
+    do("SELECT usage_forget_days(id, '2026-01-01', '2026-12-31') FROM tenants_tenant")
+
+    assert [reports.platform(month) for month in (date(2026, 2, 1), date(2026, 3, 1))] == rolled
+    assert sum(line.completeness.admitted for month in rolled for line in month) == 2000
+    rollups.refresh()
+    assert [reports.platform(month) for month in (date(2026, 2, 1), date(2026, 3, 1))] == rolled
+    assert rollups.check() == []

@@ -8,19 +8,31 @@ from django.db import connection
 from tenants.models import Tenant
 from usage import alerts
 
+# New tenants have no tariff: what they are charged is the cost.
 _ROLLUPS = """
 INSERT INTO usage_dailyusage (
-    tenant_id, day, key_id, skill, model, calls, errors, estimated_calls, input_tokens, output_tokens, cache_write_5m_tokens,
-    cache_write_1h_tokens, cache_read_tokens, charged_tokens, cost_micros, estimated_micros
+    tenant_id, day, key_id, skill, model, calls, errors, estimated_calls, released_calls, input_tokens, output_tokens,
+    cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, charged_tokens, cost_micros, billed_micros, estimated_micros
 )
 SELECT tenant_id, day, key_id, skill, model, count(*), count(*) FILTER (WHERE error_type <> ''), count(*) FILTER (WHERE state = 'estimated'),
-       sum(input_tokens), sum(output_tokens), sum(cache_write_5m_tokens), sum(cache_write_1h_tokens), sum(cache_read_tokens),
-       sum(charged_tokens), sum(cost_micros), coalesce(sum(cost_micros) FILTER (WHERE state = 'estimated'), 0)
+       count(*) FILTER (WHERE state = 'released'), sum(input_tokens), sum(output_tokens), sum(cache_write_5m_tokens),
+       sum(cache_write_1h_tokens), sum(cache_read_tokens), sum(charged_tokens), sum(cost_micros), sum(cost_micros),
+       coalesce(sum(cost_micros) FILTER (WHERE state = 'estimated'), 0)
 FROM usage_event WHERE tenant_id = ANY (%(tenants)s) GROUP BY tenant_id, day, key_id, skill, model
 """
 _REVISIONS = """
-INSERT INTO usage_dayrevision (tenant_id, day, revision, rolled_revision)
-SELECT DISTINCT tenant_id, day, 1, 1 FROM usage_dailyusage WHERE tenant_id = ANY (%(tenants)s)
+INSERT INTO usage_dayrevision (tenant_id, day, revision, rolled_revision, first_number, rolled_number)
+SELECT tenant_id, day, 1, 1, min(number), max(number) FROM usage_event WHERE tenant_id = ANY (%(tenants)s) GROUP BY tenant_id, day
+"""
+_PROVISIONAL = """
+INSERT INTO usage_provisionalusage (
+    tenant_id, day, number, state, key_id, skill, model, calls, errors, estimated_calls, released_calls, unpriced_calls, input_tokens,
+    output_tokens, cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, charged_tokens, cost_micros, estimated_micros,
+    unpriced_micros, billed_micros
+)
+SELECT tenant_id, day, number, state, key_id, skill, model, 1, (error_type <> '')::integer, 1, 0, 0, input_tokens, output_tokens,
+       cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, charged_tokens, cost_micros, cost_micros, 0, cost_micros
+FROM usage_event WHERE tenant_id = ANY (%(tenants)s) AND state = 'estimated'
 """
 _MONTHS = """
 CREATE TEMP TABLE seed_month ON COMMIT DROP AS
@@ -63,7 +75,7 @@ def make(tenants: list[Tenant], *, now: datetime) -> None:
     """This function will derive all that is kept beside the events; to be called within their transaction."""
     numbers: dict[str, Any] = {"tenants": [tenant.pk for tenant in tenants], "now": now}
     with connection.cursor() as cursor:
-        for statement in (_ROLLUPS, _REVISIONS, _MONTHS, _BUDGETS, _ACCOUNTS, _REFUSALS, _AUDIT):
+        for statement in (_ROLLUPS, _REVISIONS, _PROVISIONAL, _MONTHS, _BUDGETS, _ACCOUNTS, _REFUSALS, _AUDIT):
             cursor.execute(statement, numbers)
         alerts.raise_due()
         cursor.execute(_SENT, numbers)  # nobody is to get mail about what never happened

@@ -118,15 +118,17 @@ RETURNS TABLE (
            e.cache_write_1h_tokens - p.cache_write_1h_tokens, e.cache_read_tokens - p.cache_read_tokens,
            e.charged_tokens - p.charged_tokens, e.cost_micros - p.cost_micros, e.estimated_micros - p.estimated_micros,
            e.unpriced_micros - p.unpriced_micros, e.billed_micros - p.billed_micros
-    FROM usage_provisionalusage p
-    CROSS JOIN LATERAL (SELECT * FROM usage_day_parts(p_tenant, p_day) d WHERE d.number = p.number AND d.state <> p.state) e
+    FROM usage_provisionalusage p JOIN usage_day_parts(p_tenant, p_day) e ON e.number = p.number AND e.state <> p.state
     WHERE p.tenant_id = p_tenant AND p.day = p_day
+      -- Said twice, so that the events are found by their numbers and not by reading the day.
+      AND e.number = ANY (ARRAY(SELECT o.number FROM usage_provisionalusage o WHERE o.tenant_id = p_tenant AND o.day = p_day))
 $$;
 
 -- Brings a day's rollup up to date by what changed since; the cost goes with the changes, not with the day.
 -- The revision is read before the events: what commits in between is counted now, and the day is looked at once more.
 -- A tenant's numbers are given under its lock, so whoever sees one sees all that are smaller.
-CREATE FUNCTION usage_roll_day(p_tenant bigint, p_day date) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION usage_roll_day(p_tenant bigint, p_day date) RETURNS void LANGUAGE plpgsql
+SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     v_revision bigint;
     v_rolled bigint;
