@@ -130,6 +130,9 @@ class SkillLabelMove(models.Model):
     version = models.ForeignKey(SkillVersion, on_delete=models.PROTECT, related_name="+")
     share = models.PositiveSmallIntegerField(default=0, db_default=0)
     is_rollback = models.BooleanField(default=False, db_default=False)
+    override_reason = models.CharField(
+        max_length=500, blank=True, default="", db_default="", help_text="Why an owner let it past the release gate."
+    )
     actor = models.CharField(max_length=200, help_text="A user's name, or `system`.")
     at = models.DateTimeField(db_default=Now())
 
@@ -138,6 +141,23 @@ class SkillLabelMove(models.Model):
 
     def __str__(self) -> str:
         return f"{self.skill} {self.name} → {self.version.number}"
+
+
+class KeyPin(models.Model):
+    """That the keys of a family get one version of a skill, wherever its labels point."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="pins", help_text="The family's first key.")
+    skill = models.ForeignKey(Skill, on_delete=models.PROTECT, related_name="pins")
+    version = models.ForeignKey(SkillVersion, on_delete=models.PROTECT, related_name="pins")
+    created_by = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["key", "skill"], name="pin_is_one_per_key_and_skill")]
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.version}"
 
 
 class IdempotentCall(models.Model):
@@ -173,4 +193,5 @@ class IdempotentCall(models.Model):
 
 
 import skills.analyses.models  # noqa: E402 - Django finds an app's models by importing this module
+import skills.cases.models  # noqa: E402 - the same
 import skills.webhooks.models  # noqa: E402, F401 - the same

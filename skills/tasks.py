@@ -9,6 +9,8 @@ from kombu.exceptions import OperationalError
 from kit import clock
 from skills import idempotency
 from skills.analyses import dispatch, worker
+from skills.cases import dispatch as case_dispatch
+from skills.cases import running as case_running
 from skills.webhooks import delivery
 
 
@@ -44,3 +46,15 @@ def delete_expired_analyses() -> None:
 def deliver_webhooks() -> None:
     """Deliver the webhooks that are due."""
     worker.run(delivery.deliver_due)
+
+
+@shared_task(name=case_dispatch.TASK)
+def run_cases(run_id: int) -> None:
+    """Try the cases of a run."""
+    worker.run(lambda: case_running.work(run_id))
+
+
+@shared_task(name="skills.dispatch_case_runs")
+def dispatch_case_runs() -> None:
+    """Send workers to runs whose message or worker was lost."""
+    case_dispatch.publish(worker.run(case_running.due))

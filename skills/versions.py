@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any
 
 Schema = dict[str, Any]
@@ -43,6 +43,15 @@ class Content:
         """This function will return the content by column of SkillVersion."""
         return {name: getattr(self, name) for name in CONTENT_FIELDS}
 
+    def tidied(self) -> "Content":
+        """This function will return the content as a folder can hold it: Unix line ends, no blank edges."""
+        return replace(
+            self,
+            description=_unix(self.description).strip(),
+            system=_unix(self.system).strip(),
+            template=_unix(self.template).rstrip("\n"),
+        )
+
     def digest(self) -> str:
         """This function will return the SHA-256 of all that is not at its default, key order included.
 
@@ -63,6 +72,15 @@ class Version(Content):
     number: int
     stored_digest: str
     label: str | None = None
+
+
+def of_row(row: Any) -> Content:
+    """This function will return the content of a SkillVersion's row."""
+    return Content(**{name: getattr(row, name) for name in CONTENT_FIELDS})
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _default(one: Any) -> Any:

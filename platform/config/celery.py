@@ -26,7 +26,7 @@ app.conf.update(
     timezone="UTC",
     task_default_queue="default",
     # Analyses are long: workers of their own take them (`-Q analyses`), so that the timetable is never kept waiting.
-    task_routes={"skills.run_analysis": {"queue": "analyses"}},
+    task_routes={"skills.run_analysis": {"queue": "analyses"}, "skills.run_cases": {"queue": "analyses"}},
     beat_schedule={
         "sweep lapsed usage events": {"task": "usage.sweep", "schedule": 10.0, "options": {"expires": 10}},
         "make partitions ahead": {
@@ -55,6 +55,7 @@ app.conf.update(
             "options": {"expires": 3600},
         },
         "announce analyses": {"task": "skills.dispatch_analyses", "schedule": 5.0, "options": {"expires": 10}},
+        "announce runs of cases": {"task": "skills.dispatch_case_runs", "schedule": 10.0, "options": {"expires": 10}},
         "deliver webhooks": {"task": "skills.deliver_webhooks", "schedule": 5.0, "options": {"expires": 10}},
         "delete expired analyses": {
             "task": "skills.delete_expired_analyses",

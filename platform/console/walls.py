@@ -31,6 +31,8 @@ _SPECIAL = {
     "skills_skill": (_OWN_OR_SHARED, "SELECT, INSERT, UPDATE"),
     "skills_skilllabel": (_OWN_OR_SHARED, "SELECT, INSERT, UPDATE, DELETE"),
     "skills_skilllabelmove": (_OWN_OR_SHARED, "SELECT, INSERT"),
+    "skills_skillcase": (_OWN, "SELECT, INSERT, UPDATE, DELETE"),
+    "skills_keypin": (_OWN, "SELECT, INSERT, UPDATE, DELETE"),
     "skills_skillversion": ("EXISTS (SELECT 1 FROM skills_skill s WHERE s.id = skill_id)", "SELECT, INSERT"),
     "usage_budgetalert": ("EXISTS (SELECT 1 FROM usage_budgetaccount a WHERE a.id = account_id)", "SELECT"),
 }

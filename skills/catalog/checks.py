@@ -1,5 +1,6 @@
 """What a version's content must satisfy before anyone can call it."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from skills.versions import ANALYSIS, Content
 
 MAX_SYSTEM_BYTES = 64 * 1024
 MAX_OUTPUT_TOKENS = 64_000
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _FALLBACKS = 3
 _PART_BYTES = {"part_bytes": (1_000, 400_000), "overlap_bytes": (0, 20_000)}
 _PARTS: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
@@ -29,15 +31,40 @@ def check(content: Content) -> None:
 
 
 def _faults(content: Content) -> Iterator[tuple[str, str]]:
+    unwritable = list(_unwritable(content))
+    if unwritable:
+        yield from unwritable
+        return
     yield from _wording_faults(content)
     yield from _token_faults(content)
     yield from _policy_faults(content.policy)
     schema_faults = list(_input_faults(content))
     yield from schema_faults
-    if not schema_faults:
+    if schema_faults:
+        yield from _output_schema_faults(content)
+    else:
         yield from _field_faults(content)
         yield from _output_faults(content)
         yield from _message_faults(content)
+
+
+def _unwritable(content: Content) -> Iterator[tuple[str, str]]:
+    """What neither UTF-8 nor Postgres can hold must not come as far as either."""
+    for name, value in content.as_columns().items():
+        if any(_UNWRITABLE.search(text) for text in _texts(value)):
+            yield name, "holds a NUL character or half of a surrogate pair."
+
+
+def _texts(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            waiting += one
 
 
 def _wording_faults(content: Content) -> Iterator[tuple[str, str]]:
@@ -111,6 +138,12 @@ def _output_faults(content: Content) -> Iterator[tuple[str, str]]:
         if name not in content.input_schema["properties"] or name not in content.input_schema.get("required", []):
             yield "output_schema", f"takes `{name}` from the input, which is not a required property there."
             return
+    yield from _output_schema_faults(content)
+
+
+def _output_schema_faults(content: Content) -> Iterator[tuple[str, str]]:
+    if content.output_schema is None:
+        return
     try:
         schemas.check_output(content.output_schema, at="output_schema")
     except InvalidRequest as fault:

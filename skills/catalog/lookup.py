@@ -1,6 +1,6 @@
-"""Which version a call gets: a tenant's own skill before the built-in, by label or number, canaries sticky by key.
+"""Which version a call gets: a tenant's own skill before the built-in, by number, pin or label, canaries sticky by key.
 
-Reads on the hot path are cached in the process: where labels point for at most two seconds, versions (which
+Reads on the hot path are cached in the process: where labels and pins point for at most two seconds, versions (which
 never change) until they fall out of the bounded cache.
 """
 
@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from kit import clock, pg
@@ -36,11 +36,12 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A skill a tenant can see, with the labels that hold for that tenant."""
+    """A skill a tenant can see, with the labels that hold for that tenant and the pins of its keys."""
 
     skill_id: int
     is_own: bool
     labels: dict[str, Pointer]
+    pins: dict[str, int] = field(default_factory=dict)  # family of keys → version
 
 
 class _Lru(OrderedDict[K, T], Generic[K, T]):
@@ -73,17 +74,20 @@ async def resolve(
 ) -> Version:
     """This function will return the version a call gets.
 
-    Without label or version that is `production`, or `canary` for its share of callers: the same `sticky`
-    (the key's id) always falls on the same side. Raises NotFound alike for what is absent and what is foreign.
+    A version named in the call comes first, then the pin of the caller's family of keys, then the label. Without
+    any of them that is `production`, or `canary` for its share of callers: the same `sticky` (the family's id)
+    always falls on the same side. Raises NotFound alike for what is absent and what is foreign.
     """
     if label is not None and version is not None:
         raise InvalidRequest("Name a label or a version, not both.", path="version")
     cards = await _seen(tenant_id, name) if NAME.match(name) else []
-    card = _chosen(cards, label=label)
+    card = _chosen(cards, label=label, sticky=sticky)
     if card is None:
         raise NotFound(f"There is no skill named {name[:64]!r}.")
     if version is not None:
         return await _numbered(card, name, version)
+    if (pinned := card.pins.get(sticky)) is not None:
+        return await _version(pinned)
     picked = label or _side(card, sticky=sticky)
     pointer = card.labels.get(picked)
     if pointer is None:
@@ -107,14 +111,16 @@ def forget(*, tenant_id: int | None = None, name: str | None = None) -> None:
             _cards.pop(key, None)
 
 
-def _chosen(cards: list[Card], *, label: str | None) -> Card | None:
+def _chosen(cards: list[Card], *, label: str | None, sticky: str) -> Card | None:
     """A tenant's own skill shadows the built-in once it is in production, or where it alone can be meant.
 
     A draft of one's own under a built-in's name must not take over calls before it is promoted.
     """
     own = next((card for card in cards if card.is_own), None)
     built_in = next((card for card in cards if not card.is_own), None)
-    if own is not None and (built_in is None or PRODUCTION in own.labels or label in own.labels):
+    if own is not None and (built_in is None or not own.labels.keys().isdisjoint({PRODUCTION, label})):
+        return own
+    if own is not None and sticky in own.pins:
         return own
     return built_in
 
@@ -142,7 +148,7 @@ async def _read_cards(tenant_id: int, name: str) -> list[Card]:
     rows = await pg.fetch_all(_CARDS, {"tenant": tenant_id, "name": name})
     cards: dict[int, Card] = {}
     for row in rows:
-        card = cards.setdefault(row["skill_id"], Card(row["skill_id"], row["is_own"], {}))
+        card = cards.setdefault(row["skill_id"], Card(row["skill_id"], row["is_own"], {}, row["pins"] or {}))
         if row["label"] is not None:
             card.labels[row["label"]] = Pointer(row["version_id"], row["share"], row["is_tenants_own"])
     _cards.keep((tenant_id, name), (asked_at + LABELS_LIVE_SECONDS, list(cards.values())))
@@ -185,7 +191,9 @@ async def _once(key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
 
 _CARDS = """
 SELECT s.id AS skill_id, s.tenant_id IS NOT NULL AS is_own, l.name AS label, l.version_id, l.share,
-       l.tenant_id IS NOT NULL AS is_tenants_own
+       l.tenant_id IS NOT NULL AS is_tenants_own,
+       (SELECT jsonb_object_agg(p.key_id, p.version_id) FROM skills_keypin p
+        WHERE p.skill_id = s.id AND p.tenant_id = %(tenant)s) AS pins
 FROM skills_skill s
 LEFT JOIN skills_skilllabel l ON l.skill_id = s.id AND (l.tenant_id IS NULL OR l.tenant_id = %(tenant)s)
 WHERE s.name = %(name)s AND (s.tenant_id IS NULL OR s.tenant_id = %(tenant)s)

@@ -9,6 +9,7 @@ import pytest
 
 from kit.errors import InvalidRequest
 from skills import catalog, requests, schemas
+from skills.cases import expectations
 from skills.catalog import Folder
 from skills.versions import Version
 
@@ -53,11 +54,12 @@ def test_each_case_builds_a_request(name: str, case: dict[str, Any]) -> None:
 
     body = requests.build(version, case["input"])
 
+    expectations.check(case["expect"])
     assert body["max_tokens"] >= 1
     assert body["model"].startswith("claude-")
     assert all(block["text"].strip() for turn in body["messages"] for block in turn["content"] if "text" in block)
     assert requests.input_bound(body) > 64
-    if (expected := case["expect"].get("output")) is not None:
+    if (expected := case["expect"].get("equals")) is not None:
         schemas.validate(schemas.output_schema_for(version, case["input"]) or {}, expected)
 
 

@@ -73,7 +73,7 @@ async def analyse(options: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _submit(caller: Caller, options: dict[str, Any]) -> dict[str, Any]:
-    version = await catalog.resolve(caller.tenant_id, options["skill"], sticky=caller.public_id)
+    version = await catalog.resolve(caller.tenant_id, options["skill"], sticky=str(caller.family_id))
     try:
         given = json.loads(options["input"])
         opened = [File(path.open("rb"), name=path.name) for path in options["files"]]
