@@ -1,6 +1,5 @@
 """Skills as data: what a skill is, its immutable versions, and the labels that say which version runs."""
 
-import json
 from typing import Any
 
 from django.core.validators import MaxValueValidator
@@ -30,8 +29,8 @@ class OrderedJSONField(models.JSONField):
         return None if value is None else Json(value)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        """This function will return what the driver read, which may still be text."""
-        return json.loads(value) if isinstance(value, str) else value
+        """This function will return what the driver read: it parses `json` itself, so that text is a JSON string."""
+        return value
 
 
 class Skill(models.Model):

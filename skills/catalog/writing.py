@@ -40,7 +40,11 @@ def _skill_file(name: str, content: Content) -> bytes:
         for one in fields(Content)
         if one.name not in _BESIDE and ((value := getattr(content, one.name)) or one.name == "max_tokens")
     }
-    front = {"name": name, "description": content.description, "metadata": json.loads(json.dumps(metadata))}  # no aliases
+    front = {
+        "name": name,
+        "description": content.description,
+        "metadata": json.loads(json.dumps(metadata)),
+    }  # no aliases
     written = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=2**31)
     return f"---\n{written}---\n{content.system}\n".encode()
 
