@@ -23,13 +23,17 @@ from usage.pricing import Book
 
 @dataclass(slots=True)
 class Admitted:
-    """An admitted call: its first usage event, the state of the rate limits, and the prices it is booked at."""
+    """An admitted call: its first usage event, the state of the rate limits, and the prices it is booked at.
+
+    `taken` are the tokens that were taken from the rate limit for it.
+    """
 
     caller: Caller
     reservation: Reservation
     decision: limits.Decision
     book: Book
     call_id: str
+    taken: int
     attempts: int = 1
 
 
@@ -44,9 +48,11 @@ async def admit(
     skill_version: int | None,
     purpose: Purpose = "answer",
     route: str = "",
+    ahead: int = 0,
 ) -> Admitted:
     """This function will take the rate limits and reserve the budget for one call; an answer from the cache needs none.
 
+    `ahead` are tokens that the rate limit has to have for an attempt after this one; its budget is reserved then.
     Raises `RateLimited`, `BudgetExceeded`, `AuthenticationFailed`, `NotAllowed` (a model without a price, or that
     the key may not use) or `Unavailable`; a refused call consumes nothing.
     """
@@ -71,13 +77,14 @@ async def admit(
     )
     asked = _priced(asked, book=book)
     call_id = str(run_id)
-    decision = await limits.take(caller, tokens=asked.tokens, call_id=call_id)
+    taken = asked.tokens + ahead
+    decision = await limits.take(caller, tokens=taken, call_id=call_id)
     try:
         reservation = await _reserve(caller, asked, body, book=book)
     except BaseException:
         await limits.cancel(caller, call_id=call_id)
         raise
-    return Admitted(caller=caller, reservation=reservation, decision=decision, book=book, call_id=call_id)
+    return Admitted(caller=caller, reservation=reservation, decision=decision, book=book, call_id=call_id, taken=taken)
 
 
 async def admit_again(
@@ -105,10 +112,18 @@ async def admit_again(
     return reservation
 
 
-async def settle_cached(admitted: Admitted) -> None:
-    """This function will close the event of an answer that came from the cache: nothing used, nothing to pay."""
-    await ledger.settle(admitted.reservation, ledger.Closing(state="settled"))
-    await limits.refund(admitted.caller, tokens=0, call_id=admitted.call_id)
+async def admit_after_all(
+    admitted: Admitted, body: dict[str, Any], *, purpose: Purpose, route: str, ahead: int = 0
+) -> Reservation:
+    """This function will admit the call of a run that was to get its answer from the cache, and did not.
+
+    The rate limits are taken anew, for as much as the call can use. Raises what `admit` raises.
+    """
+    taken = requests.input_bound(body) + int(body["max_tokens"]) + ahead
+    await limits.cancel(admitted.caller, call_id=admitted.call_id)
+    admitted.decision = await limits.take(admitted.caller, tokens=taken, call_id=admitted.call_id)
+    admitted.taken = taken
+    return await admit_again(admitted, body, purpose=purpose, route=route)
 
 
 def refuse_foreign_model(caller: Caller, model: str) -> None:

@@ -5,26 +5,42 @@ from typing import Any
 from uuid import UUID
 
 from kit.errors import SkillgateError
+from skills.routing import Route
 from usage.pricing import Tokens
 
 
 @dataclass(frozen=True, slots=True)
 class RunUsage:
-    """What a run used over all its attempts; `is_estimated` when some of it is a bound."""
+    """What a run used over all its attempts; `is_estimated` when some of it is a bound.
+
+    `saved_micros` is what prompt caching saved against the same prompts without it; the first write costs more.
+    """
 
     tokens: Tokens = field(default_factory=Tokens)
     cost_micros: int = 0
     attempts: int = 0
     is_estimated: bool = False
+    saved_micros: int = 0
 
-    def with_attempt(self, tokens: Tokens, *, cost_micros: int, is_estimated: bool) -> "RunUsage":
+    def with_attempt(
+        self, tokens: Tokens, *, cost_micros: int, is_estimated: bool, saved_micros: int = 0
+    ) -> "RunUsage":
         """This function will return the usage with one more attempt added."""
         return RunUsage(
             tokens=self.tokens + tokens,
             cost_micros=self.cost_micros + cost_micros,
             attempts=self.attempts + 1,
             is_estimated=self.is_estimated or is_estimated,
+            saved_micros=self.saved_micros + saved_micros,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """What the response cache had to do with a run: hit, miss, refresh (made anew and kept) or off (for this call)."""
+
+    outcome: str
+    age_seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +52,8 @@ class RunStarted:
     version: int
     label: str | None
     model: str
+    route: Route | None = None
+    cache: CacheState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +72,9 @@ class RunCompleted:
     citations: list[dict[str, Any]]
     stop_reason: str
     usage: RunUsage
+    model: str = ""
+    route: Route | None = None
+    cache: CacheState | None = None
 
 
 @dataclass(frozen=True, slots=True)

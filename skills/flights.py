@@ -9,7 +9,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import ExitStack, aclosing
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from kit import loops
 from kit.errors import SkillgateError, Unavailable, UpstreamTimeout
@@ -110,6 +110,17 @@ class Flight(ABC, Generic[Said]):
             raise UpstreamTimeout("The answer could not be delivered in time. Try again.")
         self._upstream.result()
 
+    def hang_up(self) -> None:
+        """This function will cancel the attempt under way, which then fails as timed out; the flight goes on."""
+        if self._upstream is not None:
+            self._upstream.cancel()
+
+    async def close_unused(self, state: Literal["settled", "released"]) -> None:
+        """This function will close the first usage event without an attempt: `settled` for an answer from elsewhere."""
+        closing = ledger.Closing(state=state)
+        settling = loops.start(_settled(self.admitted.reservation, closing, ExitStack()), name="settle without a call")
+        await asyncio.wait({settling}, timeout=SETTLE_SECONDS)
+
     async def say(self, said: Said | None) -> None:
         """This function will tell whoever listens, waiting for a slow reader as long as `STALL_SECONDS`."""
         if not self._is_listened_to:
@@ -133,7 +144,7 @@ class Flight(ABC, Generic[Said]):
             last = await self._perform_to_the_end()
         finally:
             self._is_over = True
-            unused = self.admitted.reservation.admission.tokens - self.usage.tokens.total
+            unused = self.admitted.taken - self.usage.tokens.total
             await limits.refund(self.admitted.caller, tokens=max(0, unused), call_id=self.admitted.call_id)
         await self.say(last)
         await self.say(None)
@@ -156,7 +167,12 @@ class Flight(ABC, Generic[Said]):
         closing = call.observed.closing(reservation.admission, book=self.admitted.book, on=reservation.opened_at.date())
         observing.ended(reservation, closing)
         self.usage = self.usage.with_attempt(
-            closing.tokens, cost_micros=closing.cost_micros, is_estimated=closing.state == "estimated"
+            closing.tokens,
+            cost_micros=closing.cost_micros,
+            is_estimated=closing.state == "estimated",
+            saved_micros=self.admitted.book.saved(
+                reservation.admission.model, closing.tokens, on=reservation.opened_at.date()
+            ),
         )
         settling = loops.start(
             _settled(reservation, closing, registration.pop_all()), name=f"settle {reservation.event_id}"

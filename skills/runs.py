@@ -1,69 +1,63 @@
 """The straight line: admit, call Claude, settle, answer. Every entry point stands on it."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from kit import ids
 from kit.errors import InvalidRequest, OutputInvalid, SkillgateError, Unavailable
-from skills import answers, requests
-from skills.admission import Admitted, admit, admit_again
+from skills import answers, caching, inflight, routing
+from skills.admission import Admitted, admit, admit_after_all, admit_again
+from skills.caching import Alone, Entry, Found, Lead, Seat
 from skills.claude import StreamEvent
-from skills.events import RunCompleted, RunEvent, RunFailed, RunStarted, RunText
+from skills.events import CacheState, RunCompleted, RunEvent, RunFailed, RunStarted, RunText
 from skills.flights import Flight
-from skills.versions import Version
-from tenants.keys import Caller
+from skills.orders import Order, Prepared, keeps_answers, prepare
+from skills.routing import Route
 from usage import ledger
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What a caller wants run. `finishes_alone`: go on although nobody listens (resumable and idempotent calls)."""
-
-    caller: Caller
-    version: Version
-    input: dict[str, Any]
-    entry_point: str
-    request_id: str
-    max_tokens: int | None = None
-    cache_system: bool | None = None
-    model: str | None = None
-    finishes_alone: bool = False
+__all__ = ["Order", "Run", "complete", "start", "stream"]
 
 
 async def start(order: Order) -> "Run":
     """This function will admit a run and set it going; nothing has gone upstream when it raises.
 
     Raises `InvalidRequest` (with the path of the fault), `RateLimited`, `BudgetExceeded`,
-    `AuthenticationFailed`, `NotAllowed` (unpriced model) or `Unavailable`.
+    `AuthenticationFailed`, `NotAllowed` (unpriced or foreign model) or `Unavailable`.
     """
     if order.version.is_analysis:
         raise InvalidRequest(
             f"The skill {order.version.skill!r} works on documents step by step: send them to POST /v1/analyses."
         )
-    run_id = ids.uuid7()
-    body = requests.build(
-        order.version,
-        order.input,
-        max_tokens=order.max_tokens,
-        cache_system=order.cache_system,
-        model=order.model,
-        metadata_user=order.caller.public_id,
-    )
-    admitted = await admit(
+    # Guards of the input stand here: what follows sees the input as they leave it.
+    run_id = order.run_id or ids.uuid7()
+    prepared = await prepare(order)
+    try:
+        admitted = await _admit(prepared, run_id=run_id)
+    except BaseException:
+        prepared.leave()
+        raise
+    run = Run(prepared, run_id=run_id, admitted=admitted)
+    run.begin()
+    return run
+
+
+async def _admit(prepared: Prepared, *, run_id: UUID) -> Admitted:
+    order, first = prepared.order, prepared.first
+    return await admit(
         order.caller,
-        body,
+        first.body,
         run_id=run_id,
         request_id=order.request_id,
         entry_point=order.entry_point,
         skill=order.version.skill,
         skill_version=order.version.number,
+        purpose=first.purpose,
+        route=first.route,
+        ahead=first.ahead,
     )
-    run = Run(order, run_id=run_id, body=body, admitted=admitted)
-    run.begin()
-    return run
 
 
 async def stream(order: Order) -> AsyncGenerator[RunEvent, None]:
@@ -86,36 +80,50 @@ async def complete(run: "Run") -> RunCompleted:
 
 
 class Run(Flight[RunEvent]):
-    """One execution of a skill, however many attempts it takes."""
+    """One execution of a skill, however many attempts it takes, or none where the answer was kept."""
 
-    def __init__(self, order: Order, *, run_id: UUID, body: dict[str, Any], admitted: Admitted) -> None:
-        super().__init__(admitted, finishes_alone=order.finishes_alone)
+    def __init__(self, prepared: Prepared, *, run_id: UUID, admitted: Admitted) -> None:
+        super().__init__(admitted, finishes_alone=prepared.order.finishes_alone)
         self.id = run_id
-        self._order = order
-        self._body = body
+        self.route = prepared.plan.route
+        self.cache: CacheState | None = None
+        self._prepared = prepared
+        self._order = prepared.order
+        self._body = prepared.body
         self._answer = answers.Answer()
+        self._is_classifying = False
+        self._is_answered = False
 
     @property
     def model(self) -> str:
         """The model that answers."""
         return str(self._body["model"])
 
+    @property
+    def is_spent(self) -> bool:
+        """Whether the run has an answer, or has used anything on the way to none."""
+        return self._is_answered or super().is_spent
+
+    def end(self, error: SkillgateError) -> None:
+        """This function will end the run early; one that waits for another's answer waits no longer."""
+        super().end(error)
+        if isinstance(self._prepared.place, Seat):
+            self._prepared.place.outcome.cancel()
+
     async def perform(self) -> RunEvent:
-        """This function will get the answer, with one repair if it does not fit the skill's schema."""
-        version, given = self._order.version, self._order.input
-        await self.say(RunStarted(self.id, version.skill, version.number, version.label, self.model))
-        answer = await self._ask(self._body, self.admitted.reservation)
+        """This function will get the answer: a kept one, another's, or Claude's."""
+        place, reservation = self._prepared.place, self.admitted.reservation
+        if isinstance(place, Seat):
+            place = await self._handed_over(place)
+        if isinstance(place, Found):
+            return await self._replayed(place)
         try:
-            return self._completed(answers.checked(answer, version=version, given=given))
-        except answers.Unfit as unfit:
-            if not unfit.is_repairable:
-                raise OutputInvalid(unfit.message, stop_reason=answer.stop_reason) from unfit
-            body = answers.repair(self._body, answer, unfit)
-        answer = await self._ask(body, await admit_again(self.admitted, body, purpose="repair"))
-        try:
-            return self._completed(answers.checked(answer, version=version, given=given))
-        except answers.Unfit as unfit:
-            raise OutputInvalid(unfit.message, stop_reason=answer.stop_reason) from unfit
+            if isinstance(self._prepared.place, Seat):
+                reservation = await self._admitted_after_all()
+            return await self._answered(reservation, lead=place if isinstance(place, Lead) else None)
+        finally:
+            if isinstance(place, Lead):
+                place.leave()
 
     def failed(self, error: SkillgateError) -> RunEvent:
         """This function will say that the run has no answer."""
@@ -124,13 +132,112 @@ class Run(Flight[RunEvent]):
     async def read(self, event: StreamEvent) -> None:
         """This function will gather the answer and pass on text as it comes."""
         text = self._answer.see(event)
-        if text and self._order.version.is_text:
+        if text and self._order.version.is_text and not self._is_classifying:
             await self.say(RunText(text))
+
+    async def _handed_over(self, seat: Seat) -> Found | Lead | Alone:
+        """Wait for another call's answer, under a usage event that is as alive as an attempt's."""
+        with inflight.registered(self.admitted.reservation, call_id=self.admitted.call_id, end=self.end):
+            if self._ended_by is None:
+                await asyncio.wait({seat.outcome})
+        if self._ended_by is not None:
+            seat.leave()
+            await self.close_unused("released")
+            raise self._ended_by
+        return seat.outcome.result()
+
+    async def _replayed(self, found: Found) -> RunEvent:
+        """Say a kept answer as a call would have said it."""
+        entry = found.entry
+        caching.count("wait" if found.was_waited_for else "hit")
+        self._body = {**self._body, "model": entry.model}
+        self.route = Route(entry.model, entry.route_kind, entry.route_reason)
+        self.cache = CacheState("hit", age_seconds=found.age_seconds)
+        await self.close_unused("settled")
+        await self._say_started()
+        if self._order.version.is_text:
+            for piece in entry.pieces():
+                await self.say(RunText(piece))
+        return self._completed(entry.output, entry.citations, entry.stop_reason)
+
+    async def _admitted_after_all(self) -> ledger.Reservation:
+        await self.close_unused("released")
+        own = self._prepared.own
+        return await admit_after_all(self.admitted, own.body, purpose=own.purpose, route=own.route, ahead=own.ahead)
+
+    async def _answered(self, reservation: ledger.Reservation, *, lead: Lead | None) -> RunEvent:
+        if keeps_answers(self._order.version):
+            outcome = {"any": "miss", "new": "refresh", "private": "off"}[self._order.freshness]
+            caching.count(outcome)
+            self.cache = CacheState(outcome)
+        if self._prepared.plan.is_open:
+            self.route = await self._classified(reservation)
+            self._body = {**self._body, "model": self.route.model}
+            reservation = await admit_again(self.admitted, self._body, route=self.route.booked)
+        await self._say_started()
+        answer = await self._asked(reservation)
+        # Guards of the output stand here: what follows sees the answer as they leave it.
+        if lead is not None and answer.stop_reason == "end_turn" and self.model == self.route.model:
+            await lead.share(self._entry(answer))
+        return self._completed(answer.output, answer.citations, answer.stop_reason)
+
+    async def _asked(self, reservation: ledger.Reservation) -> answers.Answer:
+        """Get the answer, with one repair if it does not fit the skill's schema."""
+        version, given = self._order.version, self._order.input
+        answer = await self._ask(self._body, reservation)
+        try:
+            return answers.checked(answer, version=version, given=given)
+        except answers.Unfit as unfit:
+            if not unfit.is_repairable:
+                raise OutputInvalid(unfit.message, stop_reason=answer.stop_reason) from unfit
+            body = answers.repair(self._body, answer, unfit)
+        answer = await self._ask(body, await admit_again(self.admitted, body, purpose="repair"))
+        try:
+            return answers.checked(answer, version=version, given=given)
+        except answers.Unfit as unfit:
+            raise OutputInvalid(unfit.message, stop_reason=answer.stop_reason) from unfit
 
     async def _ask(self, body: dict[str, Any], reservation: ledger.Reservation) -> answers.Answer:
         self._answer = answers.Answer()
         await self.attempt(body, reservation)
         return self._answer
 
-    def _completed(self, answer: answers.Answer) -> RunCompleted:
-        return RunCompleted(self.id, answer.output, answer.citations, answer.stop_reason, self.usage)
+    async def _classified(self, reservation: ledger.Reservation) -> Route:
+        """Let the classifier choose; when it fails or takes too long, the model for cases of doubt answers."""
+        plan = self._prepared.plan
+        late = asyncio.get_running_loop().call_later(routing.SECONDS, self.hang_up)
+        self._is_classifying = True
+        try:
+            answer = await self._ask(routing.question(self._order.version, self._body), reservation)
+        except SkillgateError as error:
+            if self._ended_by is not None:
+                raise
+            return routing.in_doubt(plan, error.type)
+        finally:
+            late.cancel()
+            self._is_classifying = False
+        return routing.verdict(plan, answer)
+
+    async def _say_started(self) -> None:
+        version = self._order.version
+        await self.say(
+            RunStarted(
+                self.id, version.skill, version.number, version.label, self.model, route=self.route, cache=self.cache
+            )
+        )
+
+    def _entry(self, answer: answers.Answer) -> Entry:
+        return Entry(
+            output=answer.output,
+            citations=answer.citations,
+            stop_reason=answer.stop_reason,
+            model=self.model,
+            route_kind=self.route.kind,
+            route_reason=self.route.reason,
+        )
+
+    def _completed(self, output: Any, citations: list[dict[str, Any]], stop_reason: str) -> RunCompleted:
+        self._is_answered = True
+        return RunCompleted(
+            self.id, output, citations, stop_reason, self.usage, model=self.model, route=self.route, cache=self.cache
+        )

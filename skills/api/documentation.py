@@ -32,8 +32,25 @@ _USAGE = form(
         "total_tokens": {"type": "integer"},
         "cost_micros": {"type": "integer", "description": "Micro-dollars."},
         "cost_usd": {"type": "string", "description": "Dollars, exact to the micro-dollar."},
+        "prompt_cache_saved_micros": {
+            "type": "integer",
+            "description": "What prompt caching saved against the same prompts without it; negative where it cost more.",
+        },
         "attempts": {"type": "integer"},
         "is_estimated": {"type": "boolean"},
+    }
+)
+_ROUTE = form(
+    {
+        "kind": {"type": "string", "enum": ["fixed", "by_size", "by_classifier", "by_budget"]},
+        "reason": {"type": "string", "description": "Why this model answered, in words."},
+    }
+)
+_CACHE = form(
+    {
+        "hit": {"type": "boolean"},
+        "outcome": {"type": "string", "enum": ["hit", "miss", "refresh", "off"]},
+        "age_seconds": {"type": ["integer", "null"]},
     }
 )
 _RUN = form(
@@ -44,6 +61,11 @@ _RUN = form(
         "version": {"type": "integer"},
         "label": {"type": ["string", "null"]},
         "model": {"type": "string"},
+        "route": {"anyOf": [_ROUTE, {"type": "null"}]},
+        "cache": {
+            "anyOf": [_CACHE, {"type": "null"}],
+            "description": "What the response cache had to do with it; null for a skill that keeps no answers.",
+        },
         "output": {"description": "Text, or JSON that fits the skill's output schema."},
         "citations": {"type": "array", "items": {"type": "object"}},
         "stop_reason": {"type": "string"},
@@ -79,6 +101,12 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     str,
     OpenApiParameter.HEADER,
     description="Makes a retry safe: the call is made once, and its answer is kept for 24 hours.",
+)
+CACHE_CONTROL = OpenApiParameter(
+    "Cache-Control",
+    str,
+    OpenApiParameter.HEADER,
+    description="Of a skill that keeps answers: `no-cache` makes the call and keeps the new answer, `no-store` keeps nothing.",
 )
 LAST_EVENT_ID = OpenApiParameter(
     "Last-Event-ID", str, OpenApiParameter.HEADER, description="The id of the last event that was received."

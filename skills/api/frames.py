@@ -38,7 +38,8 @@ class Encoder:
             return [("run.started", self._started(said))]
         if isinstance(said, RunCompleted):
             output = {"output": said.output, "citations": said.citations, "stop_reason": said.stop_reason}
-            return [("output", output), *_usage(said.usage), ("done", {"run_id": self._run_id})]
+            used = {**rendering.usage(said.usage), "model": said.model, **_chosen(said)}
+            return [("output", output), ("usage", used), ("done", {"run_id": self._run_id})]
         return [*_usage(said.usage), ("error", said.error.envelope(request_id=self._request_id))]
 
     def _started(self, said: RunStarted) -> dict[str, Any]:
@@ -48,8 +49,13 @@ class Encoder:
             "version": said.version,
             "label": said.label,
             "model": said.model,
+            **_chosen(said),
             "resumable": self._is_resumable,
         }
+
+
+def _chosen(said: RunStarted | RunCompleted) -> dict[str, Any]:
+    return {"route": rendering.route(said.route), "cache": rendering.cache(said.cache)}
 
 
 def _usage(used: RunUsage) -> list[_Named]:

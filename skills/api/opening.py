@@ -9,7 +9,7 @@ from uuid import UUID
 from kit import ids
 from kit.errors import NotFound, SkillgateError, StreamGap, Unavailable
 from skills import idempotency, replay, runs
-from skills.api import retries
+from skills.api import rendering, retries
 from skills.api.frames import Encoder
 from skills.events import RunEvent
 from skills.idempotency import Claim, Kept, UnderWay
@@ -28,6 +28,11 @@ class Opened:
     frames: Frames
     headers: dict[str, str] = field(default_factory=dict)
     end: Callable[[SkillgateError], None] | None = None
+    run: Run | None = None
+
+    def all_headers(self) -> dict[str, str]:
+        """This function will return all headers, also those that are known only once the first frame is there."""
+        return self.headers if self.run is None else {**self.headers, **rendering.cache_header(self.run.cache)}
 
 
 async def opened(order: Order, *, body: dict[str, Any], operation: str, key: str | None) -> Opened:
@@ -49,8 +54,8 @@ async def open_stream(order: Order, *, is_resumable: bool) -> Opened:
     headers = run.admitted.decision.headers()
     if recording is None:
         live = _live(run, Encoder(public_id(run), request_id=order.request_id, is_resumable=False))
-        return Opened(live, headers, run.end)
-    return Opened(replay.follow_any(recording, family_id=order.caller.family_id), headers, run.end)
+        return Opened(live, headers, run.end, run)
+    return Opened(replay.follow_any(recording, family_id=order.caller.family_id), headers, run.end, run)
 
 
 async def open_once(order: Order, *, key: str, said: bytes) -> Opened:
@@ -115,7 +120,7 @@ async def _open_once(order: Order, key: str, said: bytes) -> Opened:
         with suppress(Unavailable):  # then a retry has to wait until the run is over
             await idempotency.bind(found, run_id=run.id)
     frames = replay.follow_any(recording, family_id=order.caller.family_id)
-    return Opened(frames, run.admitted.decision.headers(), run.end)
+    return Opened(frames, run.admitted.decision.headers(), run.end, run)
 
 
 async def _live(run: Run, encode: Encoder) -> Frames:

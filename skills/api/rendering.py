@@ -3,8 +3,11 @@
 from typing import Any
 
 from kit import ids, money
-from skills.events import RunCompleted, RunUsage
+from skills.events import CacheState, RunCompleted, RunUsage
+from skills.routing import Route
 from skills.versions import Version
+
+CACHE_HEADER = "X-Skillgate-Cache"
 
 
 def usage(used: RunUsage) -> dict[str, Any]:
@@ -18,9 +21,27 @@ def usage(used: RunUsage) -> dict[str, Any]:
         "total_tokens": tokens.total,
         "cost_micros": used.cost_micros,
         "cost_usd": money.decimal(used.cost_micros),
+        "prompt_cache_saved_micros": used.saved_micros,
         "attempts": used.attempts,
         "is_estimated": used.is_estimated,
     }
+
+
+def route(chosen: Route | None) -> dict[str, Any] | None:
+    """This function will render why a model answered."""
+    return None if chosen is None else {"kind": chosen.kind, "reason": chosen.reason}
+
+
+def cache(state: CacheState | None) -> dict[str, Any] | None:
+    """This function will render what the response cache had to do with a run; None for a skill that keeps no answers."""
+    if state is None:
+        return None
+    return {"hit": state.outcome == "hit", "outcome": state.outcome, "age_seconds": state.age_seconds}
+
+
+def cache_header(state: CacheState | None) -> dict[str, str]:
+    """This function will render the same as a header."""
+    return {CACHE_HEADER: "off" if state is None else state.outcome}
 
 
 def completed(done: RunCompleted, *, version: Version, model: str) -> dict[str, Any]:
@@ -31,7 +52,9 @@ def completed(done: RunCompleted, *, version: Version, model: str) -> dict[str, 
         "skill": version.skill,
         "version": version.number,
         "label": version.label,
-        "model": model,
+        "model": done.model or model,
+        "route": route(done.route),
+        "cache": cache(done.cache),
         "output": done.output,
         "citations": done.citations,
         "stop_reason": done.stop_reason,

@@ -49,7 +49,7 @@ class SkillStreamView(AsyncAPIView):
 
     @extend_schema(
         operation_id="stream_skill",
-        parameters=[documentation.IDEMPOTENCY_KEY],
+        parameters=[documentation.IDEMPOTENCY_KEY, documentation.CACHE_CONTROL],
         request=documentation.body(bodies.STREAM),
         responses=documentation.STREAM,
         tags=["skills"],
@@ -100,7 +100,7 @@ async def respond(request: Request, caller: Caller, opened: Opened) -> EventStre
     """This function will answer with a stream; what goes wrong before its first frame is raised."""
     first = await opening.primed(opened.frames)
     body = _body(first, caller=caller, request_id=request_id_of(request))
-    return EventStream(body, headers=opened.headers)
+    return EventStream(body, headers=opened.all_headers())
 
 
 async def _body(source: Frames, *, caller: Caller, request_id: str | None) -> AsyncGenerator[bytes, None]:

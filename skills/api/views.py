@@ -12,6 +12,7 @@ from kit.rest import AsyncAPIView, respond
 from skills import catalog, runs
 from skills.api import bodies, documentation, rendering, retries
 from skills.api.retries import Answer
+from skills.orders import Freshness
 from skills.versions import Version
 from tenants.api import callers
 from tenants.keys import Caller
@@ -22,11 +23,11 @@ async def answer(request: Request, order: runs.Order) -> HttpResponseBase:
 
     async def work() -> Answer:
         run = await runs.start(order)
-        headers = run.admitted.decision.headers()
         try:
             done = await runs.complete(run)
         except SkillgateError as error:
-            return Answer(error=error, headers=headers, is_spent=run.is_spent)
+            return Answer(error=error, headers=run.admitted.decision.headers(), is_spent=run.is_spent)
+        headers = {**run.admitted.decision.headers(), **rendering.cache_header(done.cache)}
         return Answer(rendering.completed(done, version=order.version, model=run.model), headers=headers)
 
     return await retries.once(request, order.caller, work)
@@ -65,7 +66,7 @@ class SkillView(AsyncAPIView):
 
     @extend_schema(
         operation_id="run_skill",
-        parameters=[documentation.IDEMPOTENCY_KEY],
+        parameters=[documentation.IDEMPOTENCY_KEY, documentation.CACHE_CONTROL],
         request=documentation.body(bodies.RUN),
         responses=documentation.RUN,
         tags=["skills"],
@@ -83,7 +84,7 @@ class CompletionsView(AsyncAPIView):
 
     @extend_schema(
         operation_id="create_completion",
-        parameters=[documentation.IDEMPOTENCY_KEY],
+        parameters=[documentation.IDEMPOTENCY_KEY, documentation.CACHE_CONTROL],
         request=documentation.body(bodies.COMPLETION),
         responses=documentation.RUN,
         tags=["skills"],
@@ -109,4 +110,11 @@ def order(
         request_id=request.request_id,
         max_tokens=body.get("max_tokens"),
         cache_system=body.get("cache_system"),
+        freshness=freshness(request.headers.get("Cache-Control", "")),
     )
+
+
+def freshness(cache_control: str) -> Freshness:
+    """This function will read what a caller wants of kept answers: `no-store` keeps nothing, `no-cache` asks anew."""
+    wanted = {part.strip().lower() for part in cache_control.split(",")}
+    return "private" if "no-store" in wanted else "new" if "no-cache" in wanted else "any"

@@ -101,7 +101,15 @@ def _completed(done: RunCompleted, *, version: Version) -> types.CallToolResult:
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=promises.text(done))],
         structured_content=promises.structured(done, version),
-        _meta={USAGE: {"run_id": ids.encode("run", done.run_id), **rendering.usage(done.usage)}},
+        _meta={
+            USAGE: {
+                "run_id": ids.encode("run", done.run_id),
+                "model": done.model,
+                "route": rendering.route(done.route),
+                "cache": rendering.cache(done.cache),
+                **rendering.usage(done.usage),
+            }
+        },
     )
 
 

@@ -90,6 +90,13 @@ class Book:
         total: int = sum(getattr(tokens, token_class) * band.micros[token_class] for token_class in REQUIRED)
         return (total + MICROS // 2) // MICROS
 
+    def saved(self, model: str, tokens: Tokens, *, on: date) -> int:
+        """This function will return what prompt caching saved of a call, in micro-dollars; negative where it cost more."""
+        if tokens.prompt == tokens.input:
+            return 0
+        plain = Tokens(input=tokens.prompt, output=tokens.output)
+        return self.cost(model, plain, on=on) - self.cost(model, tokens, on=on)
+
     def upper_bound(self, model: str, *, input_tokens: int, output_tokens: int, on: date) -> int:
         """This function will return a cost in micro-dollars that no call within these tokens can exceed."""
         bands = [band for band in self.in_force(model, on=on) if band.prompt_from <= input_tokens]

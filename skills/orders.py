@@ -1,0 +1,111 @@
+"""What a caller wants run, and what is settled about it before it is admitted."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+from uuid import UUID
+
+from skills import caching, requests, routing
+from skills.caching import Alone, Found, Lead, Seat
+from skills.routing import Plan
+from skills.versions import Version
+from tenants.keys import Caller
+from usage.ledger import Purpose
+
+Freshness = Literal["any", "new", "private"]
+Place = Found | Lead | Alone | Seat | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a caller wants run. `finishes_alone`: go on although nobody listens (resumable and idempotent calls).
+
+    `run_id` is for who must know it before the run is admitted, to find out what became of it after a breakdown.
+    `freshness`, of a skill that keeps answers: `any` takes a kept one, `new` makes the call and has its answer
+    kept, `private` makes the call and keeps nothing.
+    """
+
+    caller: Caller
+    version: Version
+    input: dict[str, Any]
+    entry_point: str
+    request_id: str
+    max_tokens: int | None = None
+    cache_system: bool | None = None
+    model: str | None = None
+    finishes_alone: bool = False
+    run_id: UUID | None = None
+    freshness: Freshness = "any"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class First:
+    """The first event of a run: what is asked, what for, why of this model; `ahead` are tokens of the attempt after it."""
+
+    body: dict[str, Any]
+    purpose: Purpose
+    route: str
+    ahead: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An order with its request, the choice of its model, and its place among those who want the same answer."""
+
+    order: Order
+    body: dict[str, Any]
+    plan: Plan
+    place: Place
+
+    @property
+    def first(self) -> First:
+        """What is to be admitted first: nothing but a place where the answer is handed over."""
+        if isinstance(self.place, Found | Seat):
+            return First(body=self.body, purpose="cached", route="cache")
+        return self.own
+
+    @property
+    def own(self) -> First:
+        """What is to be admitted first where the run makes the call itself."""
+        if not self.plan.is_open:
+            return First(body=self.body, purpose="answer", route=self.plan.route.booked)
+        ahead = requests.input_bound(self.body) + int(self.body["max_tokens"])
+        question = routing.question(self.order.version, self.body)
+        return First(body=question, purpose="classify", route="by_classifier", ahead=ahead)
+
+    def leave(self) -> None:
+        """This function will give up the place, for an order that was refused."""
+        if isinstance(self.place, Lead | Seat):
+            self.place.leave()
+
+
+async def prepare(order: Order) -> Prepared:
+    """This function will build the request, choose the model and look for a kept answer; nothing is spent by it.
+
+    Raises `InvalidRequest` (with the path of the fault), `NotAllowed` (no allowed model), `Unavailable`.
+    """
+    body = requests.build(
+        order.version,
+        order.input,
+        max_tokens=order.max_tokens,
+        cache_system=order.cache_system,
+        model=order.model,
+        metadata_user=order.caller.public_id,
+    )
+    plan = await routing.plan(order.caller, order.version, body)
+    body = {**body, "model": plan.route.model}
+    return Prepared(order=order, body=body, plan=plan, place=await _place(order, body, plan))
+
+
+def keeps_answers(version: Version) -> bool:
+    """This function will tell whether a version's answers are kept for the same request again."""
+    return bool(version.policy.get("cache"))
+
+
+async def _place(order: Order, body: dict[str, Any], plan: Plan) -> Place:
+    if not keeps_answers(order.version) or order.freshness == "private":
+        return None
+    key = caching.key_of(order.caller, order.version, body, models=plan.models)
+    ttl_seconds = order.version.policy["cache"]["ttl_seconds"]
+    if order.freshness == "new":
+        return await caching.take_over(key, ttl_seconds=ttl_seconds)
+    return await caching.enter(key, ttl_seconds=ttl_seconds)
