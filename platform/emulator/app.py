@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from emulator import catalogue, control, messages
+from emulator import batches, catalogue, control, messages
 from emulator.exchange import Exchange, Message, Receive, Send
 from emulator.ratelimits import RateLimits
 from emulator.refusals import Refused
@@ -63,6 +63,8 @@ class Emulator:
         post = _POSTS.get(exchange.path)
         if post is not None and exchange.method == "POST":
             await post(exchange, self.state, key=key)
+        elif f"{exchange.path}/".startswith(f"{batches.PATH}/"):
+            await batches.answer(exchange, self.state, key=key)
         elif exchange.method == "GET" and f"{exchange.path}/".startswith(f"{_MODELS}/"):
             await self._models(exchange)
         else:
@@ -91,4 +93,6 @@ def _counted(path: str) -> str:
     """Return the path under which a request is counted, so that strangers' paths do not fill the memory."""
     if path in _POSTS or path == _MODELS:
         return path
+    if path.startswith(batches.PATH):
+        return batches.PATH
     return f"{_MODELS}/{{id}}" if path.startswith(f"{_MODELS}/") else "other"

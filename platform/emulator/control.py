@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 PREFIX = "/_emulator/"
 _NDJSON = {"content-type": "application/x-ndjson"}
-_LIMITS = {"latency_ms": 600_000, "chunk_ms": 600_000, "chunk_words": 100_000}
+_LIMITS = {"latency_ms": 600_000, "chunk_ms": 600_000, "chunk_words": 100_000, "batch_ms": 600_000}
 
 
 async def answer(exchange: Exchange, state: State) -> None:

@@ -24,7 +24,7 @@ REFUSALS = {
 }
 # What happens to an answer under way, after some chunks of it.
 BREAKS = frozenset({"drop", "hangup", "truncate", "error_event", "malformed_json", "silence"})
-_OTHERS = frozenset({"html_502", "reset", "slow", "usage_missing", "usage_absurd", "latency", "refusal"})
+_OTHERS = frozenset({"html_502", "reset", "slow", "usage_missing", "usage_absurd", "latency", "refusal", "expired"})
 KINDS = frozenset(REFUSALS) | BREAKS | _OTHERS
 _INLINE_ONLY = frozenset({"words", "chunk_ms"})
 _MARK = b"[[emulator:"

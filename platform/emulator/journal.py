@@ -32,6 +32,7 @@ class Entry:
     outcome: str = RUNNING
     user_id: str | None = None
     client_reference: str | None = None
+    service_tier: str = "standard"
 
     def record(self) -> Json:
         """Return the entry as it is written."""

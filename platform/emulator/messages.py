@@ -19,6 +19,7 @@ from emulator.refusals import invalid
 from emulator.stats import Stats
 
 if TYPE_CHECKING:
+    from emulator.batches import Batch
     from emulator.exchange import Exchange
     from emulator.prompts import Prompt
 
@@ -35,6 +36,7 @@ class Settings:
     latency_ms: float = 0.0
     chunk_ms: float = 0.0
     chunk_words: int = 4
+    batch_ms: float = 0.0
 
 
 @dataclass(slots=True)
@@ -46,6 +48,7 @@ class State:
     faults: Faults = field(default_factory=Faults)
     cache: PromptCache = field(default_factory=PromptCache)
     stats: Stats = field(default_factory=Stats)
+    batches: dict[str, Batch] = field(default_factory=dict)
 
 
 def identity(prefix: str) -> str:
@@ -58,7 +61,7 @@ async def create(exchange: Exchange, state: State, *, key: str) -> None:
     raw = await exchange.body()
     body = validation.parse(raw)
     model = validation.check_create(body)
-    prompt = _read(body, model=model)
+    prompt = read(body, model=model)
     plan = state.faults.plan(raw, path=exchange.path, model=model.id)
     if await obstruct(exchange, plan, latency_ms=state.settings.latency_ms):
         return
@@ -73,7 +76,7 @@ async def count_tokens(exchange: Exchange, state: State, *, key: str) -> None:
     del key
     raw = await exchange.body()
     body = validation.parse(raw)
-    prompt = _read(body, model=validation.check_count(body))
+    prompt = read(body, model=validation.check_count(body))
     plan = state.faults.plan(raw, path=exchange.path, model=body["model"])
     if not await obstruct(exchange, plan, latency_ms=0):
         await exchange.respond(f'{{"input_tokens": {prompt.total}}}'.encode())
@@ -95,7 +98,8 @@ async def obstruct(exchange: Exchange, plan: Plan, *, latency_ms: float) -> bool
     return False
 
 
-def _read(body: Json, *, model: catalogue.Model) -> Prompt:
+def read(body: Json, *, model: catalogue.Model) -> Prompt:
+    """Return the prompt of a checked body."""
     prompt = prompts.read(body)
     caching.check_order(prompt)
     if prompt.total > model.max_input_tokens:

@@ -23,7 +23,7 @@ CLOSE_SECONDS = 10.0  # the same after a complete answer, or for a WebSocket
 
 
 def _large_bodies() -> dict[bytes, int]:
-    return {b"/v1/analyses": 52 * MEBIBYTE, b"/v1/messages": 32 * MEBIBYTE}
+    return {b"/v1/analyses": 52 * MEBIBYTE, b"/v1/batches": 33 * MEBIBYTE, b"/v1/messages": 32 * MEBIBYTE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

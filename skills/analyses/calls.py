@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from kit import clock
 from kit.errors import OutputInvalid, SkillgateError, Unavailable
-from skills import answers, requests
+from skills import answers, claude, requests
 from skills.admission import Admitted, admit
 from skills.analyses.stages import Question
 from skills.claude import StreamEvent
@@ -41,6 +43,20 @@ async def bound(body: dict[str, Any]) -> tuple[int, int]:
     read, written = requests.input_bound(body), int(body["max_tokens"])
     micros = book.upper_bound(body["model"], input_tokens=read, output_tokens=written, on=clock.now().date())
     return read + written, micros
+
+
+async def counted(caller: Caller, body: dict[str, Any]) -> tuple[int, int] | None:
+    """This function will return the same from Claude's own count of the input, which costs a round trip; None without."""
+    try:
+        count = await claude.count_tokens(body, environment=caller.environment)
+    except SkillgateError:
+        return None
+    read = min(requests.input_bound(body), count + int(count * settings.COUNT_MARGIN_PERCENT / 100))
+    book = await pricing.current()
+    written = int(body["max_tokens"])
+    return read + written, book.upper_bound(
+        body["model"], input_tokens=read, output_tokens=written, on=clock.now().date()
+    )
 
 
 async def begin(ask: Ask) -> "StepCall":

@@ -69,7 +69,7 @@ async def recover() -> int:
         for row in lapsed:
             log.warning("analysis %s lost its worker and is %s", row["id"], row["state"])
             if row["state"] == states.State.FAILED:
-                await states.tell(connection, row, "analysis.failed")
+                await states.tell(connection, row)
     LAPSED.inc(len(lapsed))
     again = await pg.execute(_AGAIN)
     for row in await pg.fetch_all(_UNBOOKED):
@@ -163,10 +163,12 @@ _DROP_DOCUMENTS = b"DELETE FROM skills_analysisdocument WHERE analysis_id = %(id
 _DROP_STEPS = b"DELETE FROM skills_analysisstep WHERE analysis_id = %(id)s"
 _DROP_EVENTS = b"DELETE FROM skills_analysisevent WHERE analysis_id = %(id)s"
 _GIVE_UP = """
-UPDATE skills_analysis SET state = 'cancelled', ended_at = now(), dispatched_at = NULL
-WHERE state = 'awaiting_budget' AND expires_at < now()
+UPDATE skills_analysis a SET state = 'cancelled', ended_at = now(), dispatched_at = NULL
+FROM tenants_tenant t
+WHERE t.id = a.tenant_id AND a.state = 'awaiting_budget' AND a.created_at < now() - make_interval(days => t.retention_days)
 """
 _EXPIRED = """
-SELECT tenant_id, id FROM skills_analysis
-WHERE deleted_at IS NULL AND expires_at < now() AND state IN ('succeeded', 'failed', 'cancelled') LIMIT 500
+SELECT a.tenant_id, a.id FROM tenants_tenant t JOIN skills_analysis a ON a.tenant_id = t.id
+WHERE a.deleted_at IS NULL AND a.created_at < now() - make_interval(days => t.retention_days)
+    AND a.state IN ('succeeded', 'failed', 'cancelled') LIMIT 500
 """

@@ -1,6 +1,5 @@
 """Working on an analysis: take it, do its steps a few at a time, and leave it in a state that says how it goes on."""
 
-import asyncio
 import logging
 from contextlib import suppress
 from typing import Any
@@ -9,11 +8,13 @@ from uuid import UUID
 from kit import clock
 from kit.errors import SkillgateError
 from skills import catalog
-from skills.analyses import citing, documents, envelope, planning, states, steps
+from skills.analyses import citing, documents, envelope, lanes, patience, planning, states, steps
 from skills.analyses.holds import Failed, Hold, Lost, Paused, Stop, Yielded
+from skills.analyses.models import Analysis
 from skills.analyses.planning import Plan
 from skills.analyses.stages import Brief, part_sizes
 from skills.analyses.steps import Bench
+from skills.batches import items
 from tenants import keys
 
 log = logging.getLogger(__name__)
@@ -32,9 +33,9 @@ async def work(analysis_id: UUID) -> str | None:
     row = await states.claim(analysis_id)
     if row is None:
         return None
-    async with Hold(analysis_id, fence=row["fence"], tenant_id=row["tenant_id"]) as hold:
+    async with Hold(analysis_id, kind=row["kind"], fence=row["fence"], tenant_id=row["tenant_id"]) as hold:
         try:
-            await _proceed(hold, row)
+            await (items.proceed(hold, row) if row["kind"] == Analysis.Kind.BATCH else _proceed(hold, row))
         except Stop as stop:
             return await _leave(hold, stop)
         except SkillgateError as error:
@@ -67,7 +68,7 @@ async def _prepare(hold: Hold, row: Row) -> Bench:
     except SkillgateError as error:
         if error.status >= 500:
             raise
-        raise steps.verdict(error) from error
+        raise patience.verdict(error) from error
     part_bytes, _ = part_sizes(version, caller)
     return Bench(
         hold=hold, caller=caller, brief=brief, sources=sources, request_id=row["request_id"], part_bytes=part_bytes
@@ -103,26 +104,12 @@ async def _do_all(bench: Bench, plan: Plan) -> None:
     waiting = list(reversed(plan.steps))
     if len(waiting) > 2 and len(bench.brief.version.system.encode()) > _CACHED_BYTES:
         await steps.do(bench, waiting.pop(), findings=plan.findings)
-    lanes = min(PARALLEL_STEPS, max(1, bench.caller.concurrent_calls // 2), len(waiting))
-    ended = await asyncio.gather(*(_lane(bench, waiting, plan) for _ in range(lanes)), return_exceptions=True)
-    faults = [one for one in ended if isinstance(one, BaseException)]
-    if faults:
-        raise min(faults, key=_weight)
-
-
-async def _lane(bench: Bench, waiting: list[Row], plan: Plan) -> None:
-    while waiting:
-        try:
-            await steps.do(bench, waiting.pop(), findings=plan.findings)
-        except Stop as stop:
-            bench.hold.stop(stop)
-            raise
-
-
-def _weight(fault: BaseException) -> int:
-    """The weightiest reason decides: lost, then broken, then failed, then out of money, then making room."""
-    order = (Lost, Failed, Paused, Yielded)
-    return next((rank for rank, kind in enumerate(order, start=1) if isinstance(fault, kind)), 0)
+    await lanes.work_off(
+        bench.hold,
+        waiting,
+        lambda step: steps.do(bench, step, findings=plan.findings),
+        most=lanes.share(bench.caller, most=PARALLEL_STEPS),
+    )
 
 
 async def _finish(bench: Bench, plan: Plan) -> None:

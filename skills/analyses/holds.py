@@ -55,8 +55,9 @@ class Failed(Stop):
 class Hold:
     """Knows whether to go on; calls under way end at once when the analysis is not ours any more."""
 
-    def __init__(self, analysis_id: UUID, *, fence: int, tenant_id: int) -> None:
+    def __init__(self, analysis_id: UUID, *, kind: str, fence: int, tenant_id: int) -> None:
         self.id = analysis_id
+        self.kind = kind
         self.fence = fence
         self.tenant_id = tenant_id
         self.since = clock.monotonic()

@@ -10,26 +10,31 @@ from tenants.models import ApiKey, Tenant
 
 
 class AnalysisTerms(models.Model):
-    """What a tenant's analyses get: for how long they are kept, and how many may be under way at once."""
+    """What a tenant's analyses get: how many may be under way at once. For how long they are kept is the tenant's own."""
 
     tenant = models.OneToOneField(Tenant, on_delete=models.PROTECT, primary_key=True, related_name="+")
-    retention_days = models.PositiveSmallIntegerField(default=30, db_default=30)
     parallel_analyses = models.PositiveSmallIntegerField(default=4, db_default=4)
 
     class Meta:
         verbose_name_plural = "analysis terms"
         constraints = [
-            models.CheckConstraint(
-                condition=Q(retention_days__gte=1, parallel_analyses__gte=1), name="analysis_terms_allow_something"
-            ),
+            models.CheckConstraint(condition=Q(parallel_analyses__gte=1), name="analysis_terms_allow_something"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.tenant}: {self.retention_days} days, {self.parallel_analyses} at once"
+        return f"{self.tenant}: {self.parallel_analyses} at once"
 
 
 class Analysis(models.Model):
     """One long analysis; `fence` grows with every worker that takes it, so that a worker that lost it writes nothing."""
+
+    class Kind(models.TextChoices):
+        ANALYSIS = "analysis"
+        BATCH = "batch"
+
+    class Processing(models.TextChoices):
+        IMMEDIATE = "immediate"
+        BULK = "bulk"
 
     class State(models.TextChoices):
         QUEUED = "queued"
@@ -46,6 +51,13 @@ class Analysis(models.Model):
 
     id = models.UUIDField(primary_key=True)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="analyses")
+    kind = models.CharField(
+        max_length=8, choices=Kind, default=Kind.ANALYSIS, db_default=Kind.ANALYSIS.value,
+        help_text="A batch is one skill over many inputs: its steps are the inputs.",
+    )  # fmt: skip
+    processing = models.CharField(
+        max_length=16, choices=Processing, default=Processing.IMMEDIATE, db_default=Processing.IMMEDIATE.value
+    )
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
     address = models.CharField(max_length=64, blank=True, default="", db_default="")
     request_id = models.CharField(max_length=128)
@@ -70,6 +82,9 @@ class Analysis(models.Model):
     used_micros = models.PositiveBigIntegerField(default=0, db_default=0)
     steps_total = models.PositiveIntegerField(default=0, db_default=0)
     steps_done = models.PositiveIntegerField(default=0, db_default=0)
+    steps_failed = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Of those that are done; a batch goes on."
+    )
     busy_seconds = models.FloatField(default=0, db_default=0, help_text="Time that workers spent on it.")
     result = OrderedJSONField(null=True, blank=True)
     failures = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Breakdowns since the last step.")
@@ -80,7 +95,6 @@ class Analysis(models.Model):
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
-    expires_at = models.DateTimeField(help_text="When its content is deleted.")
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -107,6 +121,13 @@ class Analysis(models.Model):
             models.CheckConstraint(
                 condition=Q(steps_done__lte=F("steps_total")), name="analysis_steps_done_are_planned"
             ),
+            models.CheckConstraint(
+                condition=Q(steps_failed__lte=F("steps_done")), name="analysis_steps_failed_are_done"
+            ),
+            models.CheckConstraint(condition=Q(kind__in=["analysis", "batch"]), name="analysis_kind_is_known"),
+            models.CheckConstraint(
+                condition=Q(processing__in=["immediate", "bulk"]), name="analysis_processing_is_known"
+            ),
         ]
         indexes = [
             models.Index(fields=["tenant", "-id"], name="analyses_of_a_tenant"),
@@ -115,7 +136,9 @@ class Analysis(models.Model):
                 name="analyses_waiting",
                 condition=Q(state__in=["queued", "running"]),
             ),
-            models.Index(fields=["expires_at"], name="analyses_to_delete", condition=Q(deleted_at__isnull=True)),
+            models.Index(
+                fields=["tenant", "created_at"], name="analyses_to_delete", condition=Q(deleted_at__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -153,6 +176,7 @@ class AnalysisStep(models.Model):
         MAP = "map"
         MERGE = "merge"
         ANSWER = "answer"
+        ITEM = "item"
 
     analysis = models.ForeignKey(Analysis, on_delete=models.CASCADE, related_name="steps")
     kind = models.CharField(max_length=8, choices=Kind)
@@ -176,6 +200,40 @@ class AnalysisStep(models.Model):
         return f"{self.kind} {self.level}/{self.position}"
 
 
+class MessageBatch(models.Model):
+    """Calls that go to Claude together, at half the price. It is written before upstream hears of it, so that none is lost."""
+
+    class State(models.TextChoices):
+        CREATING = "creating"
+        IN_PROGRESS = "in_progress"
+        ENDED = "ended"
+
+    id = models.UUIDField(primary_key=True)
+    analysis = models.ForeignKey(Analysis, on_delete=models.PROTECT, related_name="message_batches")
+    upstream_id = models.CharField(max_length=128, blank=True, default="", db_default="")
+    state = models.CharField(max_length=16, choices=State, default=State.CREATING, db_default=State.CREATING.value)
+    created_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "message batches"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(state__in=["creating", "in_progress", "ended"]), name="message_batch_state_is_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(state="in_progress") | ~Q(upstream_id=""),
+                name="message_batch_under_way_has_a_name_upstream",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["analysis"], name="message_batches_open", condition=~Q(state="ended")),
+        ]
+
+    def __str__(self) -> str:
+        return self.upstream_id or str(self.id)
+
+
 class AnalysisCall(models.Model):
     """One attempt at a step: what the envelope holds for it, then what it used. Its id is the ledger's run."""
 
@@ -188,6 +246,10 @@ class AnalysisCall(models.Model):
     used_tokens = models.PositiveBigIntegerField(default=0, db_default=0)
     used_micros = models.PositiveBigIntegerField(default=0, db_default=0)
     outcome = models.CharField(max_length=64, blank=True, default="", db_default="")
+    message_batch = models.ForeignKey(
+        MessageBatch, on_delete=models.PROTECT, null=True, blank=True, related_name="calls"
+    )
+    reservation = models.JSONField(null=True, blank=True, help_text="The usage event of a call in a message batch.")
     opened_at = models.DateTimeField(db_default=Now())
     closed_at = models.DateTimeField(null=True, blank=True)
 

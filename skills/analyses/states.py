@@ -17,6 +17,7 @@ LEASE_SECONDS = 30
 ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 _TOLD = (*ENDED, State.AWAITING_BUDGET)
 STOPPED = "analysis.stopped"
+PREFIXES: dict[str, str] = {Analysis.Kind.ANALYSIS: "ana", Analysis.Kind.BATCH: "bat"}
 Row = dict[str, Any]
 
 
@@ -25,7 +26,7 @@ async def claim(analysis_id: UUID) -> Row | None:
     async with pg.connection() as connection, connection.transaction():
         row = await _one(connection, _CLAIM, {"id": analysis_id, "lease": LEASE_SECONDS})
         if row is not None and row["fence"] == 1:
-            await say(connection, analysis_id, "analysis.started", {"state": State.RUNNING})
+            await say(connection, analysis_id, f"{row['kind']}.started", {"state": State.RUNNING})
         return row
 
 
@@ -43,20 +44,17 @@ async def put_back(analysis_id: UUID, *, fence: int, after: float, busy: float, 
 
 async def pause(analysis_id: UUID, *, fence: int, error: dict[str, Any], busy: float, retry_after: float) -> None:
     """This function will let an analysis wait for money; it tries again by itself after so many seconds."""
-    await _end(
-        analysis_id, State.AWAITING_BUDGET, fence=fence, event="analysis.awaiting_budget", busy=busy, error=error,
-        retry_after=retry_after,
-    )  # fmt: skip
+    await _end(analysis_id, State.AWAITING_BUDGET, fence=fence, busy=busy, error=error, retry_after=retry_after)
 
 
 async def fail(analysis_id: UUID, *, fence: int, error: dict[str, Any], busy: float) -> None:
     """This function will end an analysis that cannot go on, with the reason; what was finished is kept."""
-    await _end(analysis_id, State.FAILED, fence=fence, event="analysis.failed", busy=busy, error=error)
+    await _end(analysis_id, State.FAILED, fence=fence, busy=busy, error=error)
 
 
 async def succeed(analysis_id: UUID, *, fence: int, result: dict[str, Any], busy: float) -> None:
     """This function will end an analysis with its result."""
-    await _end(analysis_id, State.SUCCEEDED, fence=fence, event="analysis.succeeded", busy=busy, result=result)
+    await _end(analysis_id, State.SUCCEEDED, fence=fence, busy=busy, result=result)
 
 
 async def cancel(tenant_id: int, analysis_id: UUID) -> Row | None:
@@ -67,7 +65,7 @@ async def cancel(tenant_id: int, analysis_id: UUID) -> Row | None:
     async with pg.connection() as connection, connection.transaction():
         row = await _one(connection, _CANCEL, {"id": analysis_id, "tenant": tenant_id})
         if row is not None:
-            await tell(connection, row, "analysis.cancelled")
+            await tell(connection, row)
     if row is None:
         return await _unmoved(tenant_id, analysis_id, done=(State.CANCELLED,), verb="cancelled")
     await control.announce(STOPPED, analysis_id=str(analysis_id))
@@ -86,7 +84,7 @@ async def resume(
     async with pg.connection() as connection, connection.transaction():
         row = await _one(connection, _RESUME, given)
         if row is not None:
-            await say(connection, analysis_id, "analysis.resumed", {"state": State.QUEUED})
+            await say(connection, analysis_id, f"{row['kind']}.resumed", {"state": State.QUEUED})
             return row
     return await _unmoved(tenant_id, analysis_id, done=(State.QUEUED, State.RUNNING), verb="resumed")
 
@@ -114,7 +112,6 @@ async def _end(
     state: str,
     *,
     fence: int,
-    event: str,
     busy: float,
     error: dict[str, Any] | None = None,
     result: dict[str, Any] | None = None,
@@ -134,7 +131,7 @@ async def _end(
         before = await _one(connection, _REASON, {"id": analysis_id})
         row = await _one(connection, _END, given)
         if row is not None and not _is_repeated(before, row):
-            await tell(connection, row, event)
+            await tell(connection, row)
 
 
 def _is_repeated(before: Row | None, row: Row) -> bool:
@@ -144,9 +141,10 @@ def _is_repeated(before: Row | None, row: Row) -> bool:
     return bool(before["error"] == row["error"] and before["told_steps"] == row["steps_done"])
 
 
-async def tell(connection: Connection, row: Row, event: str) -> None:
+async def tell(connection: Connection, row: Row) -> None:
     """This function will say that an analysis has come to a state, to those who listen and to its callback."""
-    data = {"state": row["state"], "error": row["error"], "steps_done": row["steps_done"]}
+    event = f"{row['kind']}.{row['state']}"
+    data = {name: row[name] for name in ("state", "error", "steps_done", "steps_failed")}
     await say(connection, row["id"], event, data)
     if row["callback_id"] is not None and row["state"] in _TOLD:
         await connection.execute(_DELIVER, {"delivery": ids.uuid7(), "event": event, **_payload(row, event)})
@@ -155,7 +153,7 @@ async def tell(connection: Connection, row: Row, event: str) -> None:
 def _payload(row: Row, event: str) -> dict[str, Any]:
     # What ended, not what it said: whoever is told fetches the result with a key.
     data = {
-        "id": ids.encode("ana", row["id"]),
+        "id": ids.encode(PREFIXES[row["kind"]], row["id"]),
         "state": row["state"],
         "skill": row["skill"],
         "metadata": row["metadata"],
@@ -194,7 +192,7 @@ WHERE id = %(id)s AND fence = %(fence)s AND state = 'running'
 """
 _REASON = """
 SELECT error, (SELECT (e.data ->> 'steps_done')::integer FROM skills_analysisevent e
-               WHERE e.analysis_id = a.id AND e.name = 'analysis.awaiting_budget' ORDER BY e.id DESC LIMIT 1) AS told_steps
+               WHERE e.analysis_id = a.id AND e.name = a.kind || '.awaiting_budget' ORDER BY e.id DESC LIMIT 1) AS told_steps
 FROM skills_analysis a WHERE id = %(id)s
 """
 _END = """

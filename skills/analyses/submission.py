@@ -25,7 +25,6 @@ from usage.pricing import Tokens
 MOST_DOCUMENTS = 500
 _BYTES_PER_TOKEN = 3.5
 _WRITTEN_SHARE = 0.35  # of the output that a step may write, it writes about so much
-_RETENTION_DAYS = 30
 Row = dict[str, Any]
 
 
@@ -52,6 +51,7 @@ class Submission:
     max_tokens: int | None = None
     max_micros: int | None = None
     priority: int = Analysis.Priority.NORMAL
+    processing: str = Analysis.Processing.IMMEDIATE
     metadata: dict[str, Any] = field(default_factory=dict)
     callback_url: str | None = None
 
@@ -132,10 +132,10 @@ async def _insert(
         "metadata": Json(asked.metadata),
         "callback": endpoint,
         "priority": asked.priority,
+        "processing": asked.processing,
         "estimate": Json(estimate),
         "tokens": asked.max_tokens,
         "micros": asked.max_micros,
-        "days": _RETENTION_DAYS,
         "steps": estimate["calls"],
     }
     row = await (await connection.execute(_INSERT, given)).fetchone()
@@ -162,13 +162,10 @@ def _document(analysis_id: UUID, position: int, one: Sent) -> Row:
 _INSERT = b"""
 INSERT INTO skills_analysis (
     id, tenant_id, key_id, address, request_id, skill, version_id, input, instructions, output_schema, metadata, callback_id,
-    priority, estimate, max_tokens, max_micros, steps_total, expires_at
+    priority, processing, estimate, max_tokens, max_micros, steps_total
 ) VALUES (
     %(id)s, %(tenant)s, %(key)s, %(address)s, %(request)s, %(skill)s, %(version)s, %(input)s, %(instructions)s, %(schema)s,
-    %(metadata)s, %(callback)s, %(priority)s, %(estimate)s, %(tokens)s, %(micros)s, %(steps)s,
-    now() + make_interval(days => coalesce(
-        (SELECT retention_days FROM skills_analysisterms WHERE tenant_id = %(tenant)s), %(days)s
-    ))
+    %(metadata)s, %(callback)s, %(priority)s, %(processing)s, %(estimate)s, %(tokens)s, %(micros)s, %(steps)s
 ) RETURNING *
 """
 _DOCUMENT = b"""

@@ -2,19 +2,16 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import Any, ClassVar
-from uuid import UUID
 
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from kit import clock, ids, sse
-from kit.errors import Conflict, InvalidRequest, SkillgateError, Unavailable
+from kit import clock, ids
+from kit.errors import Conflict, Unavailable
 from kit.rest import AsyncAPIView, respond
 from kit.wire import JSON, StrictJSONParser
 from skills.analyses import dispatch, reading, submission, uploads
@@ -22,15 +19,12 @@ from skills.analyses import states as moves
 from skills.analyses.models import Analysis
 from skills.analyses.stages import Brief
 from skills.analyses.submission import Sent, Submission
-from skills.api import analyses_bodies, bodies, documentation, forms, retries, views
+from skills.api import analyses_bodies, bodies, documentation, following, forms, paging, retries, views
 from skills.api.analyses_bodies import PREFIX, described
+from skills.api.following import EVENT_STREAM
 from skills.api.retries import Answer
 from tenants.api import callers
 from tenants.keys import Caller
-
-EVENT_STREAM = "text/event-stream"
-_SILENCE_SECONDS = 15.0
-_MOST_PER_PAGE = 100
 
 
 class AnalysesView(AsyncAPIView):
@@ -71,12 +65,12 @@ class AnalysesView(AsyncAPIView):
         """List analyses, the newest first; `state` (repeatable), `skill`, `limit`, `after` (an id) narrow it."""
         caller = await callers.of_request(request, verb="read", fresh=True)
         query = request.query_params
-        limit, after = _limit(query.get("limit")), query.get("after")
+        limit = paging.limit(query.get("limit"))
         rows = await reading.page(
             caller.tenant_id,
-            after=None if after is None else _cursor(after),
+            after=paging.cursor(query.get("after"), prefix=PREFIX),
             limit=limit + 1,
-            states=_states(query.getlist("state")),
+            states=paging.states(query.getlist("state")),
             skill=query.get("skill"),
         )
         shown = [described(row) for row in rows[:limit]]
@@ -168,13 +162,7 @@ class EventsView(AsyncAPIView):
         """Stream events as they come, from the one after `Last-Event-ID` on; as JSON, those there are so far."""
         caller = await callers.of_request(request, verb="read", fresh=True)
         row = await reading.one(caller.tenant_id, ids.decode(PREFIX, analysis_id))
-        after = _event_number(request.headers.get("last-event-id") or request.query_params.get("after"))
-        if EVENT_STREAM not in request.headers.get("accept", ""):
-            found = await reading.events(row["id"], after=after)
-            return respond({"data": [_event(one) for one in found]}, request=request)
-        stream = _frames(caller, row["id"], after=after, request_id=str(getattr(request, "request_id", "")))
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingHttpResponse(stream, content_type=EVENT_STREAM, headers=headers)
+        return await following.answered(request, caller, row["id"], kind=Analysis.Kind.ANALYSIS)
 
 
 async def _received(request: Request) -> tuple[dict[str, Any], list[Sent]]:
@@ -210,6 +198,7 @@ async def _asked(request: Request, caller: Caller, body: dict[str, Any], kept: l
         address=callers.address(request),
         max_tokens=body.get("max_tokens"),
         max_micros=analyses_bodies.micros(body.get("max_cost_usd")),
+        processing=body.get("processing", Analysis.Processing.IMMEDIATE),
         priority=Analysis.Priority[body.get("priority", "normal").upper()],
         metadata=body.get("metadata", {}),
         callback_url=body.get("callback_url"),
@@ -226,48 +215,3 @@ def _sent(name: str, text: str) -> Sent:
     raw = text.encode()
     digest = hashlib.sha256(raw).digest()
     return Sent(name=name, media_type="text/plain", size_bytes=len(raw), digest=digest, text=text)
-
-
-async def _frames(caller: Caller, analysis_id: UUID, *, after: int, request_id: str) -> AsyncGenerator[bytes, None]:
-    try:
-        following = reading.follow(caller.tenant_id, analysis_id, after=after, silence=_SILENCE_SECONDS)
-        async with aclosing(following) as events:
-            async for one in events:
-                if one is None:
-                    yield sse.comment("still here")
-                else:
-                    shown = _event(one)
-                    yield sse.encode(one["name"], shown["data"], id=shown["id"])
-    except SkillgateError as error:
-        yield sse.encode("error", error.envelope(request_id=request_id))
-    yield b"data: [DONE]\n\n"
-
-
-def _event(row: dict[str, Any]) -> dict[str, Any]:
-    return {"id": str(row["id"]), "event": row["name"], "at": row["at"].isoformat(), "data": row["data"]}
-
-
-def _event_number(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return 20
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= _MOST_PER_PAGE:
-        raise InvalidRequest(f"`limit` must be from 1 to {_MOST_PER_PAGE}.", path="limit")
-    return int(text)
-
-
-def _cursor(text: str) -> UUID:
-    found = ids.decode(PREFIX, text)
-    if found is None:
-        raise InvalidRequest("`after` must be the id of an analysis.", path="after")
-    return found
-
-
-def _states(asked: list[str]) -> list[str]:
-    for state in asked:
-        if state not in analyses_bodies.STATES:
-            raise InvalidRequest(f"`state` is one of {', '.join(analyses_bodies.STATES)}.", path="state")
-    return asked

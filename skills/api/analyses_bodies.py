@@ -6,9 +6,10 @@ from typing import Any
 
 from kit import ids, money
 from skills.analyses.models import Analysis
+from skills.analyses.states import PREFIXES
 from skills.api import documentation
 
-PREFIX = "ana"
+PREFIX = PREFIXES[Analysis.Kind.ANALYSIS]
 _TEXT = {"type": "string", "minLength": 1, "pattern": "\\S"}
 _MONEY = {
     "type": "number",
@@ -48,6 +49,10 @@ SUBMIT: dict[str, Any] = {
         "max_tokens": _TOKENS,
         "max_cost_usd": _MONEY,
         "callback_url": {"type": "string", "maxLength": 2048, "description": "Told when the analysis ends or waits."},
+        "processing": {
+            "enum": list(Analysis.Processing.values),
+            "description": "`bulk` sends calls to Claude together as Message Batches: half the price, within a day.",
+        },
         "priority": {"enum": ["low", "normal", "high"]},
         "metadata": {
             "type": "object",
@@ -71,6 +76,7 @@ _ANALYSIS: dict[str, Any] = {
         "state": {"type": "string", "enum": list(Analysis.State.values)},
         "skill": {"type": "string"},
         "version": {"type": "integer"},
+        "processing": {"type": "string"},
         "priority": {"type": "string"},
         "error": {**_ANY, "nullable": True, "description": "Why it failed or waits."},
         **dict.fromkeys(("progress", "usage", "envelope", "estimate", "metadata", "links"), _ANY),
@@ -94,7 +100,6 @@ ACCEPTED = {202 if status == 200 else status: answer for status, answer in _REFU
 ONE = documentation.answers(_ANALYSIS, 400, 403, 404, 409)
 MANY = documentation.answers(_LIST, 400, 403)
 RESULT = documentation.answers(_ANY, 400, 403, 404, 409)
-STATES = tuple(Analysis.State.values)
 JSON_FIELDS = frozenset(["input", "documents", "output_schema", "metadata"])
 NUMBER_FIELDS = frozenset(["version", "max_tokens", "max_cost_usd"])
 
@@ -116,6 +121,7 @@ def described(row: dict[str, Any]) -> dict[str, Any]:
         "state": row["state"],
         "skill": row["skill"],
         "version": row["version"],
+        "processing": row["processing"],
         "priority": Analysis.Priority(row["priority"]).name.lower(),
         "error": row["error"],
         "progress": {

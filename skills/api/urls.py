@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from skills.api import analyses, messages, streams, tickets, views, webhooks
+from skills.api import analyses, batches, messages, streams, tickets, views, webhooks
 
 urlpatterns = [
     path("skills", views.SkillsView.as_view()),
@@ -19,6 +19,12 @@ urlpatterns = [
     path("analyses/<str:analysis_id>/result", analyses.ResultView.as_view()),
     path("analyses/<str:analysis_id>/cancel", analyses.CancelView.as_view()),
     path("analyses/<str:analysis_id>/resume", analyses.ResumeView.as_view()),
+    path("batches", batches.BatchesView.as_view()),
+    path("batches/<str:batch_id>", batches.BatchView.as_view()),
+    path("batches/<str:batch_id>/events", batches.BatchEventsView.as_view()),
+    path("batches/<str:batch_id>/results", batches.ResultsView.as_view()),
+    path("batches/<str:batch_id>/cancel", batches.CancelBatchView.as_view()),
+    path("batches/<str:batch_id>/resume", batches.ResumeBatchView.as_view()),
     path("webhooks", webhooks.EndpointsView.as_view()),
     path("webhooks/<str:endpoint_id>", webhooks.EndpointView.as_view()),
     path("webhooks/<str:endpoint_id>/rotate", webhooks.RotateView.as_view()),

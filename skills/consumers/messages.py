@@ -38,6 +38,14 @@ MESSAGES = {
         run_id={"type": "string", "maxLength": 64},
         last_event_id={"type": "string", "maxLength": 80},
     ),
+    "follow": _message(
+        "follow",
+        "id",
+        "analysis_id",
+        id=_ID,
+        analysis_id={"type": "string", "maxLength": 64, "description": "An analysis or a batch."},
+        last_event_id={"type": "string", "maxLength": 20},
+    ),
     "cancel": _message("cancel", "id", id=_ID),
     "ping": _message("ping", id=_ID),
 }

@@ -10,7 +10,7 @@ from typing import Any
 from kit import clock, ids, loops
 from kit.errors import Conflict, InvalidRequest, NotFound, RateLimited, SkillgateError
 from skills import idempotency, replay
-from skills.api import frames, opening, views
+from skills.api import following, frames, opening, views
 from skills.api.opening import Opened
 from skills.consumers import closing, messages
 from skills.consumers.closing import Closed, Gone
@@ -142,6 +142,8 @@ class Session:
     async def _open(self, message: dict[str, Any], request_id: str) -> Opened:
         if message["type"] == "resume":
             return self._open_again(message)
+        if message["type"] == "follow":
+            return following.opened(self._caller, message["analysis_id"], after=message.get("last_event_id"))
         version = await views.resolve(
             self._caller, message["skill"], label=message.get("label"), version=message.get("version")
         )

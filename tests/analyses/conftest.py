@@ -1,11 +1,12 @@
 """A running worker beside the running server, and a book to give them."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from tests.live import (  # noqa: F401 - fixtures
 HOOKS = "127.0.0.77"  # where the running server may send webhooks in these tests, and nowhere else here
 os.environ["SKILLGATE_WEBHOOK_ALLOWED_NETWORKS"] = f"{HOOKS}/32"
 ROOT = Path(__file__).resolve().parents[2]
+WORKER = ("worker", "-Q", "analyses", "-c", "2")
 ENDED = ("succeeded", "failed", "cancelled", "awaiting_budget")
 
 
@@ -49,12 +51,9 @@ def celery(*arguments: str, env: dict[str, str], log: Path) -> Iterator[subproce
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait()
+        with suppress(ProcessLookupError):  # at once and whole: what it leaves under way is no later test's
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 @dataclass
@@ -145,21 +144,51 @@ def start_celery(
 
 @pytest.fixture(scope="session")
 def beat(start_celery: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The timetable, and a worker that does nothing else."""
+    """The timetable, in a worker that does nothing else."""
     schedule = str(tmp_path_factory.mktemp("beat") / "schedule")
-    with (
-        start_celery("beat", "--schedule", schedule, "--pidfile=", name="beat"),
-        start_celery("worker", "-Q", "default", "-c", "1", "-n", "timetable@test", name="timetable"),
-    ):
+    with start_celery("worker", "-B", "-s", schedule, "-Q", "default", "-c", "1", "-n", "timetable@test", name="beat"):
         yield
 
 
-@pytest.fixture(scope="module")
-def workers(beat: None, start_celery: Callable[..., Any]) -> Iterator[None]:
-    """Two worker processes for analyses."""
+class Crew:
+    """The workers that all tests share; a test that needs none alive sends them away, and the next has them back."""
+
+    def __init__(self, start: Callable[..., Any]) -> None:
+        self._start = start
+        self._shift: ExitStack | None = None
+
+    def gather(self) -> None:
+        """This function will have two worker processes take analyses."""
+        if self._shift is None:
+            self._shift = ExitStack()
+            self._shift.enter_context(self._start(*WORKER, "-n", "crew@test", name="crew"))
+
+    def dismiss(self) -> None:
+        """This function will leave no worker of analyses alive."""
+        if self._shift is not None:
+            self._shift.close()
+            self._shift = None
+
+
+@pytest.fixture(scope="session")
+def crew(beat: None, start_celery: Callable[..., Any]) -> Iterator[Crew]:
+    """The shared workers, not yet begun."""
     del beat
-    with start_celery("worker", "-Q", "analyses", "-c", "2", "-n", "analyses@test", name="analyses"):
-        yield
+    made = Crew(start_celery)
+    yield made
+    made.dismiss()
+
+
+@pytest.fixture
+def workers(crew: Crew) -> None:
+    """Workers for analyses, running."""
+    crew.gather()
+
+
+@pytest.fixture
+def no_workers(crew: Crew) -> None:
+    """The timetable alone: nobody takes analyses but whom the test starts."""
+    crew.dismiss()
 
 
 @pytest.fixture(scope="session")

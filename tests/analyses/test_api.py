@@ -1,12 +1,14 @@
 """Analyses over HTTP: what is refused, what is shown, what is told as it goes, and what is gone when it is deleted."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 import httpx2
 import pytest
+from websockets.sync.client import connect
 
-from kit import sse
+from kit import ids, sse
 from tests import factories
 from tests.analyses.book import book
 from tests.analyses.conftest import Desk
@@ -54,6 +56,33 @@ def test_events_are_streamed_and_continue_after_the_last_one_seen(desk: Desk, le
 
     rest = stream(desk, submitted["id"], after=seen[3].id)
     assert [event.id for event in rest] == [event.id for event in seen[4:]]
+
+
+def test_a_socket_says_the_same_as_the_stream(desk: Desk, leaflet: str) -> None:
+    submitted = desk.submit({"skill": leaflet, "text": book(pages=3)})
+    streamed = stream(desk, submitted["id"])
+
+    heard = listen(desk, {"analysis_id": submitted["id"]})
+    rest = listen(desk, {"analysis_id": submitted["id"], "last_event_id": heard[2]["event_id"]})
+
+    assert [(one["event"], one["event_id"], one["data"]) for one in heard[:-1]] == [
+        (event.event, event.id, json.loads(event.data)) for event in streamed
+    ]
+    assert heard[-1]["data"] == {"analysis_id": submitted["id"]}
+    assert rest == heard[3:]
+    for unknown in ("ana_" + "0" * 22, "nonsense"):
+        (refused,) = listen(desk, {"analysis_id": unknown})
+        assert refused["data"]["error"]["type"] == "not_found_error"
+
+
+def listen(desk: Desk, wish: dict[str, Any]) -> list[dict[str, Any]]:
+    url = f"{desk.live.base_url.replace('http', 'ws', 1)}/v1/ws"
+    heard: list[dict[str, Any]] = []
+    with connect(url, additional_headers=desk.live.headers) as socket:
+        socket.send(json.dumps({"type": "follow", "id": "f", **wish}))
+        while not heard or heard[-1]["event"] not in ("done", "error"):
+            heard.append(json.loads(socket.recv(timeout=60)))
+    return heard
 
 
 def stream(desk: Desk, analysis_id: str, *, after: str | None = None) -> list[sse.ServerSentEvent]:
@@ -121,6 +150,30 @@ def test_deleting_takes_the_content_and_leaves_the_ledger(desk: Desk) -> None:
         "SELECT result, metadata, instructions FROM skills_analysis WHERE tenant_id = %s", desk.live.tenant.pk
     )
     assert kept == [{"result": None, "metadata": {}, "instructions": ""}]
+
+
+def test_content_is_kept_for_as_long_as_the_tenant_says_and_the_ledger_for_good(desk: Desk) -> None:
+    from skills.analyses import dispatch, worker
+    from tenants.models import Tenant
+
+    old, new = (desk.submit({"skill": "digest", "text": TEXT})["id"] for _ in range(2))
+    desk.wait(old)
+    desk.wait(new)
+    paid = desk.paid()
+    desk.live.do(lambda: Tenant.objects.filter(pk=desk.live.tenant.pk).update(retention_days=7))
+    query = "UPDATE skills_analysis SET created_at = now() - interval '8 days' WHERE id = %s RETURNING id"
+    desk.live.rows(query, ids.decode("ana", old))
+
+    assert desk.live.do(lambda: worker.run(dispatch.delete_expired)) == 1
+
+    desk.get(f"analyses/{old}", status=404)
+    assert desk.result(new)["citations"]
+    left = "SELECT 1 FROM skills_analysisdocument WHERE analysis_id = %s"
+    assert desk.live.rows(left, ids.decode("ana", old)) == []
+    assert desk.paid() == paid != (0, 0)
+    shown = desk.get(f"analyses/{new}")
+    kept = datetime.fromisoformat(shown["expires_at"]) - datetime.fromisoformat(shown["created_at"])
+    assert kept.days == 7
 
 
 def test_the_list_goes_by_state_and_page(desk: Desk) -> None:

@@ -18,7 +18,7 @@ def test_the_callback_is_told_of_the_end_with_a_signature_that_verifies(desk: De
         again = desk.submit({**given, "callback_url": receiver.url, "max_tokens": 1})
         desk.wait(submitted["id"])
         desk.wait(again["id"], state="awaiting_budget")
-        eventually(lambda: len(receiver.messages) == 2, within=30)
+        eventually(lambda: len(receiver.messages) == 2, within=60)
 
     assert "callback" not in again
     told = [Webhook(submitted["callback"]["secret"]).verify(body, headers) for headers, body in receiver.messages]
