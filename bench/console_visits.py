@@ -1,6 +1,6 @@
 """Who visits which pages of the console for `bench.console`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
@@ -46,7 +46,7 @@ def _signed_in(user: User) -> Client:
     return client
 
 
-def _addresses(site: str, urls: list[object]) -> list[str]:
+def _addresses(site: str, urls: Iterable[object]) -> list[str]:
     found = []
     for url in urls:
         inner = [url] if isinstance(url, URLPattern) else getattr(url, "url_patterns", [])

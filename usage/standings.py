@@ -31,9 +31,10 @@ ORDER BY b.key_id NULLS FIRST, b.skill, b."window" DESC
 _OF_TENANT = STANDINGS.format(scope="b.key_id IS NULL")
 _OF_KEYS = STANDINGS.format(scope="b.key_id = ANY(%s)")
 _BY_DAY = """
-SELECT day, count(*), sum(charged_tokens)::bigint, sum(cost_micros)::bigint FROM usage_event
-WHERE tenant_id = %s AND month = %s AND (%s::bigint IS NULL OR family_id = %s) AND (%s = '' OR skill = %s)
-GROUP BY day ORDER BY day
+SELECT s.day, sum(s.calls)::bigint, sum(s.charged_tokens)::bigint, sum(s.cost_micros)::bigint
+FROM usage_month_totals(ARRAY[%(tenant)s::bigint], %(month)s::date) s JOIN tenants_apikey k ON k.id = s.key_id
+WHERE (%(family)s::bigint IS NULL OR coalesce(k.family_id, k.id) = %(family)s) AND (%(skill)s = '' OR s.skill = %(skill)s)
+GROUP BY s.day ORDER BY s.day
 """
 
 
@@ -99,9 +100,9 @@ def of_keys(tenant_id: int, families: Iterable[int]) -> dict[int, list[Standing]
 
 
 def by_day(tenant_id: int, *, month: date, family_id: int | None = None, skill: str = "") -> list[Day]:
-    """This function will return what each day of a month used, in the tenant's time zone; idle days are left out."""
+    """This function will return what each day of a month used, in the tenant's time zone; idle days and open calls are left out."""
     with connection.cursor() as cursor:
-        cursor.execute(_BY_DAY, [tenant_id, month, family_id, family_id, skill, skill])
+        cursor.execute(_BY_DAY, {"tenant": tenant_id, "month": month, "family": family_id, "skill": skill})
         return [Day(*row) for row in cursor.fetchall()]
 
 

@@ -12,10 +12,13 @@ Group = dict[str, Any]
 
 # Group → title, icon, name of the address, right
 _TENANT: dict[str, list[tuple[str, str, str, str]]] = {
-    "": [("Overview", "monitoring", "index", "overview.see")],
+    "": [
+        ("Overview", "monitoring", "index", "overview.see"),
+    ],
     "Access": [
         ("Keys", "key", "tenants_apikey_changelist", "keys.see"),
         ("Limits and budgets", "speed", "budgets", "budgets.see"),
+        ("Alerts", "notifications", "alerts", "budgets.see"),
     ],
     "Tenant": [
         ("Colleagues", "group", "colleagues", "colleagues.see"),

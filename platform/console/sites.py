@@ -26,7 +26,6 @@ class ConsoleSite(AdminSite):
     site_title = "Skillgate"
     index_title = "Overview"
     enable_nav_sidebar = True
-    index_template = "console/index.html"
     login_template = "console/login.html"
     logout_template = "console/signed_out.html"
 
@@ -89,9 +88,9 @@ class TenantSite(ConsoleSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """This function will show the overview."""
-        from console import overview  # noqa: PLC0415 - it needs the site's pages, which need the site
+        from console.dashboard import tenant  # noqa: PLC0415 - it needs the site's pages, which need the site
 
-        return overview.show(request)
+        return tenant.show(request)
 
     def frame(self, view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """This function will answer from behind the wall, rendering included: templates ask the database too."""
@@ -111,6 +110,12 @@ class OpsSite(ConsoleSite):
     def has_permission(self, request: Any) -> bool:
         """This function will let in operators."""
         return bool(request.user.is_active and request.user.is_superuser)
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """This function will show how the platform stands."""
+        from console.dashboard import operators  # noqa: PLC0415 - it needs the site's pages, which need the site
+
+        return operators.show(request)
 
     def frame(self, view: View, request: Any, *args: Any, **kwargs: Any) -> Any:
         """This function will send operators without a verified second factor to set one up, and nowhere else."""

@@ -34,6 +34,7 @@ SITE: dict[str, tuple[str, str]] = {
     "tenants/auditentry/": ("audit.see", ""),
     "tenants/auditentry/export/": ("audit.see", ""),
     "tenants/auditentry/<int:pk>/": ("audit.see", "entry"),
+    "alerts/": ("budgets.see", ""),
     "budgets/": ("budgets.see", ""),
     "budgets/set/": ("budgets.change", ""),
     "budgets/<int:pk>/increase/": ("budgets.change", "budget"),

@@ -22,7 +22,7 @@ FROM usage_event WHERE tenant_id = ANY (%(tenants)s) GROUP BY tenant_id, day, ke
 """
 _REVISIONS = """
 INSERT INTO usage_dayrevision (tenant_id, day, revision, rolled_revision, first_number, rolled_number)
-SELECT tenant_id, day, 1, 1, min(number), max(number) FROM usage_event WHERE tenant_id = ANY (%(tenants)s) GROUP BY tenant_id, day
+SELECT tenant_id, day, 1, 1, before + 1, before + events FROM seed_day WHERE events > 0
 """
 _PROVISIONAL = """
 INSERT INTO usage_provisionalusage (

@@ -29,6 +29,14 @@ def dollars(micros: int | None) -> str:
     return f"${(micros or 0) / 1_000_000:,.2f}"
 
 
+@register.filter
+def brief_dollars(micros: int) -> str:
+    """This function will write micro-dollars for an axis: whole dollars in brief, cents below ten dollars."""
+    if micros < 10_000_000:
+        return f"${micros / 1_000_000:.2f}" if micros >= 10_000 or not micros else f"${micros / 1_000_000:.4f}"
+    return f"${burndown.short(micros // 1_000_000)}"
+
+
 def moment(at: datetime, *, seconds: bool = False) -> str:
     """This function will write an instant in the zone that the page is shown in."""
     return timezone.localtime(at).strftime("%-d %b %Y, %H:%M:%S" if seconds else "%-d %b %Y, %H:%M")

@@ -1,0 +1,1 @@
+"""What one sees on entering: how today and the month stand, and what needs a look."""
