@@ -10,6 +10,7 @@ from tests.live import Live
 from tests.skills.listening import COMPLETE, SUMMARIZE, connect, listen, text_input
 
 _READERS = 100
+_FIRST_STREAMS = 20
 _MEBIBYTE = 1024 * 1024
 
 
@@ -18,29 +19,32 @@ def test_a_hundred_readers_that_stop_cost_less_than_fifty_megabytes(live: Live, 
     # Unread, the long answers would be some 70 MB; a recorded run goes on at full speed, so its answers are shorter.
     words = 3_000 if is_resumable else 20_000
     body = {"input": {"prompt": f"Tell. [[emulator:words:{words}]]"}, "max_tokens": 32_000, "resumable": is_resumable}
-    for _ in range(20):  # what a process needs once is not what a reader costs
+    for _ in range(_FIRST_STREAMS):  # what a process needs once is not what a reader costs
         listen(live, SUMMARIZE, text_input(words=40))
     before = live.server.memory()
 
     stopped = [connect(live, COMPLETE, body, receive_buffer=4096) for _ in range(_READERS)]
     peak = max(_memory_until_calm(live))
-    among_them = _seconds_of_three_streams(live)
+    among_them = _quickest_of_three_streams(live)
     admitted = len(live.events())
     for client in stopped:
         client.close()
-    live.closed_events(_READERS + 4, within=60)
-    without_them = _seconds_of_three_streams(live)
+    live.closed_events(_FIRST_STREAMS + _READERS + 3, within=60)
+    without_them = _quickest_of_three_streams(live)
 
-    assert admitted == _READERS + 4
+    assert admitted == _FIRST_STREAMS + _READERS + 3
     assert peak - before < 50 * _MEBIBYTE, f"grew by {(peak - before) / _MEBIBYTE:.0f} MB"
     assert among_them < 3 * without_them + 0.5
 
 
-def _seconds_of_three_streams(live: Live) -> float:
-    began = time.monotonic()
+def _quickest_of_three_streams(live: Live) -> float:
+    """The quickest: what else the machine does may slow down one of them."""
+    took = []
     for _ in range(3):
+        began = time.monotonic()
         assert len(listen(live, SUMMARIZE, text_input(words=40)).text.split()) == 40
-    return time.monotonic() - began
+        took.append(time.monotonic() - began)
+    return min(took)
 
 
 def _memory_until_calm(live: Live) -> Iterator[int]:
