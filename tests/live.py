@@ -63,6 +63,9 @@ class Program:
     def memory(self) -> int:
         return int(psutil.Process(self.process.pid).memory_info().rss)
 
+    def cpu_seconds(self) -> float:
+        return float(sum(psutil.Process(self.process.pid).cpu_times()[:2]))
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()

@@ -48,7 +48,7 @@ def test_the_books_are_right_after_every_process_was_killed_under_load(doomed: S
     mayhem = Mayhem(doomed, seed=seed)
     keys = [
         doomed.key(name="plenty"),
-        doomed.key(doomed.tenant("neighbour"), name="neighbour"),
+        doomed.key(doomed.tenant(f"neighbour-{secrets.token_hex(4)}"), name="neighbour"),
         doomed.key(name="tight", monthly_token_budget=TIGHT_BUDGET),
     ]
 
@@ -64,7 +64,8 @@ def test_the_books_are_right_after_every_process_was_killed_under_load(doomed: S
     assert _verified(doomed)["findings"] == []
     assert _untruthful(doomed, told) == []
     assert {one.status for one in told} <= {0, 200, 402, 502, 503, 529}
-    assert sum(one.status == 200 for one in told) > len(told) / 4
+    heard = [one.status for one in told if one.status]
+    assert heard.count(200) > len(heard) / 4
 
 
 async def _under_load(stack: Stack, mayhem: Mayhem, *, keys: list[str], seed: int) -> list[Told]:
