@@ -39,6 +39,7 @@ class HardenedChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self.transport.bufferSize = limits.HELD_BYTES
         self.flow.watch(self.transport)
         self.server.channels.add(self)
 

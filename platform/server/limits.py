@@ -12,7 +12,8 @@ BODY_CHUNK_BYTES = 64 * 1024
 LINGER_BYTES = 64 * MEBIBYTE  # what is read and thrown away so that a refused sender sees the refusal
 SOCKET_INBOX_BYTES = MEBIBYTE
 SOCKET_INBOX_MESSAGES = 32
-UNSENT_BYTES = 128 * 1024  # in the kernel, per connection, on top of the 64 KiB that Twisted holds
+UNSENT_BYTES = 32 * 1024  # in the kernel, per connection, on top of what is held here
+HELD_BYTES = 16 * 1024  # per connection, before whoever writes has to wait for the reader
 
 LINGER_SECONDS = 5
 ABORT_SECONDS = 5
