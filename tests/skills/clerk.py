@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -12,6 +13,9 @@ import django
 django.setup()
 
 from kit import clock  # noqa: E402 - only after Django is set up
+from skills import catalog  # noqa: E402 - the same
+from skills.models import Skill  # noqa: E402 - the same
+from skills.versions import Content  # noqa: E402 - the same
 from tenants import keys, tenants  # noqa: E402 - the same
 from tenants.models import ApiKey, Tenant  # noqa: E402 - the same
 
@@ -37,8 +41,26 @@ def revoke(*, public_id: str) -> dict[str, Any]:
     return {}
 
 
+def publish(*, tenant: str, name: str, **content: Any) -> dict[str, Any]:
+    """Publish the next version of a skill of the tenant's, and make it production."""
+    given = {
+        "description": "Says something about a text.",
+        "input_schema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+        "model": "balanced",
+        "max_tokens": 400,
+        "max_tokens_ceiling": 4_000,
+        "template": "{{ text }}",
+        **content,
+    }
+    owner = Tenant.objects.get(slug=tenant)
+    skill, _ = Skill.objects.get_or_create(tenant=owner, name=name, defaults={"description": "A test's."})
+    version = catalog.publish(skill, content=Content(**given), created_by="test")
+    catalog.point(skill, label="production", version=version.number, actor="test")
+    return {"number": version.number}
+
+
+ACTS: dict[str, Callable[..., dict[str, Any]]] = {"issue": issue, "publish": publish, "revoke": revoke}
 for line in sys.stdin:
     wish = json.loads(line)
-    act = {"issue": issue, "revoke": revoke}[wish.pop("act")]
-    sys.stdout.write(json.dumps(act(**wish)) + "\n")
+    sys.stdout.write(json.dumps(ACTS[wish.pop("act")](**wish)) + "\n")
     sys.stdout.flush()
