@@ -40,11 +40,16 @@ def go_on(pids: list[int]) -> None:
 
 
 async def until_released(desk: Desk) -> None:
+    """Until every statement has its answer: one that has none yet may still commit what nobody waits for."""
     for _ in range(500):
-        if unanswered.count() == 0 and account(desk)["reserved_tokens"] == 0:
+        if not under_way() and unanswered.count() == 0 and account(desk)["reserved_tokens"] == 0:
             return
         await asyncio.sleep(0.02)
-    raise AssertionError(f"{unanswered.count()} unanswered, {account(desk)}")
+    raise AssertionError(f"{under_way()} under way, {unanswered.count()} unanswered, {account(desk)}")
+
+
+def under_way() -> int:
+    return sum(len(lane._under_way) for lane in lanes._lanes[asyncio.get_running_loop()])
 
 
 async def test_callers_hear_within_three_seconds_and_nothing_leaks(
