@@ -4,9 +4,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from kit.errors import InvalidRequest
+from kit.errors import InvalidRequest, OutputBlocked
 from skills import schemas
 from skills.claude import StreamEvent
+from skills.guardrails import Guard
 from skills.versions import Version
 
 _MOST_PARTS = 256
@@ -84,6 +85,26 @@ def checked(answer: Answer, *, version: Version, given: dict[str, Any]) -> Answe
     except InvalidRequest as fault:
         raise Unfit(f"The answer does not fit the output schema: {fault.message}", is_repairable=True) from fault
     return answer
+
+
+async def judge(answer: Answer, guard: Guard, *, version: Version, given: dict[str, Any]) -> None:
+    """This function will make of an answer what the skill's guardrails let out; raises `OutputBlocked`.
+
+    JSON that no longer fits its schema once something is taken out of it is withheld.
+    """
+    judged, answer.citations = await guard.judge(answer.output, answer.citations, is_text=version.is_text)
+    promised = schemas.output_schema_for(version, given)
+    if promised is not None and judged != answer.output:
+        try:
+            schemas.validate(promised, judged)
+        except InvalidRequest as fault:
+            raise OutputBlocked(
+                "The answer was withheld: without what the skill's checks take out, it does not fit its schema. "
+                "What it used is billed.",
+                check="schema",
+                side="output",
+            ) from fault
+    answer.output = judged
 
 
 def _refuse_unfinished(answer: Answer) -> None:

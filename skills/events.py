@@ -65,7 +65,10 @@ class RunText:
 
 @dataclass(frozen=True, slots=True)
 class RunCompleted:
-    """The answer is whole: `output` is text, or JSON that fits the skill's output schema."""
+    """The answer is whole: `output` is text, or JSON that fits the skill's output schema.
+
+    `guardrails`: what the skill's checks found and let pass, each with `check`, `side`, `action` and `count`.
+    """
 
     run_id: UUID
     output: Any
@@ -75,6 +78,7 @@ class RunCompleted:
     model: str = ""
     route: Route | None = None
     cache: CacheState | None = None
+    guardrails: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

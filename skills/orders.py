@@ -78,7 +78,7 @@ class Prepared:
             self.place.leave()
 
 
-async def prepare(order: Order) -> Prepared:
+async def prepare(order: Order, *, canary: str = "") -> Prepared:
     """This function will build the request, choose the model and look for a kept answer; nothing is spent by it.
 
     Raises `InvalidRequest` (with the path of the fault), `NotAllowed` (no allowed model), `Unavailable`.
@@ -90,6 +90,7 @@ async def prepare(order: Order) -> Prepared:
         cache_system=order.cache_system,
         model=order.model,
         metadata_user=order.caller.public_id,
+        canary=canary,
     )
     plan = await routing.plan(order.caller, order.version, body)
     body = {**body, "model": plan.route.model}

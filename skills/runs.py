@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from kit import ids
 from kit.errors import InvalidRequest, OutputInvalid, SkillgateError, Unavailable
-from skills import answers, caching, inflight, routing
+from skills import answers, caching, guardrails, inflight, routing
 from skills.admission import Admitted, admit, admit_after_all, admit_again
 from skills.caching import Alone, Entry, Found, Lead, Seat
 from skills.claude import StreamEvent
 from skills.events import CacheState, RunCompleted, RunEvent, RunFailed, RunStarted, RunText
 from skills.flights import Flight
+from skills.guardrails import Guard
 from skills.orders import Order, Prepared, keeps_answers, prepare
 from skills.routing import Route
 from usage import ledger
@@ -31,15 +33,17 @@ async def start(order: Order) -> "Run":
         raise InvalidRequest(
             f"The skill {order.version.skill!r} works on documents step by step: send them to POST /v1/analyses."
         )
-    # Guards of the input stand here: what follows sees the input as they leave it.
+    guard = await guardrails.post(order.version, order.input)
+    if guard is not None:
+        order = replace(order, input=guard.given)
     run_id = order.run_id or ids.uuid7()
-    prepared = await prepare(order)
+    prepared = await prepare(order, canary=guard.canary if guard is not None else "")
     try:
         admitted = await _admit(prepared, run_id=run_id)
     except BaseException:
         prepared.leave()
         raise
-    run = Run(prepared, run_id=run_id, admitted=admitted)
+    run = Run(prepared, run_id=run_id, admitted=admitted, guard=guard)
     run.begin()
     return run
 
@@ -82,7 +86,7 @@ async def complete(run: "Run") -> RunCompleted:
 class Run(Flight[RunEvent]):
     """One execution of a skill, however many attempts it takes, or none where the answer was kept."""
 
-    def __init__(self, prepared: Prepared, *, run_id: UUID, admitted: Admitted) -> None:
+    def __init__(self, prepared: Prepared, *, run_id: UUID, admitted: Admitted, guard: Guard | None = None) -> None:
         super().__init__(admitted, finishes_alone=prepared.order.finishes_alone)
         self.id = run_id
         self.route = prepared.plan.route
@@ -91,6 +95,7 @@ class Run(Flight[RunEvent]):
         self._order = prepared.order
         self._body = prepared.body
         self._answer = answers.Answer()
+        self._guard = guard
         self._is_classifying = False
         self._is_answered = False
 
@@ -132,8 +137,8 @@ class Run(Flight[RunEvent]):
     async def read(self, event: StreamEvent) -> None:
         """This function will gather the answer and pass on text as it comes."""
         text = self._answer.see(event)
-        if text and self._order.version.is_text and not self._is_classifying:
-            await self.say(RunText(text))
+        if self._order.version.is_text and not self._is_classifying:
+            await self._say_text(text if self._guard is None else self._guard.hear(text))
 
     async def _handed_over(self, seat: Seat) -> Found | Lead | Alone:
         """Wait for another call's answer, under a usage event that is as alive as an attempt's."""
@@ -176,7 +181,9 @@ class Run(Flight[RunEvent]):
             reservation = await admit_again(self.admitted, self._body, route=self.route.booked)
         await self._say_started()
         answer = await self._asked(reservation)
-        # Guards of the output stand here: what follows sees the answer as they leave it.
+        if self._guard is not None:
+            await self._say_text(self._guard.last())
+            await answers.judge(answer, self._guard, version=self._order.version, given=self._order.input)
         if lead is not None and answer.stop_reason == "end_turn" and self.model == self.route.model:
             await lead.share(self._entry(answer))
         return self._completed(answer.output, answer.citations, answer.stop_reason)
@@ -218,6 +225,10 @@ class Run(Flight[RunEvent]):
             self._is_classifying = False
         return routing.verdict(plan, answer)
 
+    async def _say_text(self, text: str) -> None:
+        if text:
+            await self.say(RunText(text))
+
     async def _say_started(self) -> None:
         version = self._order.version
         await self.say(
@@ -239,5 +250,13 @@ class Run(Flight[RunEvent]):
     def _completed(self, output: Any, citations: list[dict[str, Any]], stop_reason: str) -> RunCompleted:
         self._is_answered = True
         return RunCompleted(
-            self.id, output, citations, stop_reason, self.usage, model=self.model, route=self.route, cache=self.cache
+            self.id,
+            output,
+            citations,
+            stop_reason,
+            self.usage,
+            model=self.model,
+            route=self.route,
+            cache=self.cache,
+            guardrails=self._guard.report() if self._guard is not None else [],
         )

@@ -5,9 +5,13 @@
 no calls and no way to reach anything but the input. Parsing and rendering take linear time.
 
 A template fences untrusted values between tags such as `<text>…</text>`. A value can not leave its
-fence: a closing tag of any name that the template itself closes is written `<\\/text>` inside values.
+fence: a closing tag of any name that the template itself closes is written `<\\/text>` inside values,
+and, given a key, every fence carries a mark (`<text-0a1b2c3d4e5f>`) that is a keyed digest of all values:
+no value can contain it, and the same input makes the same message. A text that stands outside any fence
+gets one of its own, unless it is the whole message.
 """
 
+import hmac
 import json
 import re
 from collections.abc import Iterator
@@ -20,6 +24,7 @@ from kit.errors import InvalidRequest
 MAX_BYTES = 64 * 1024
 MAX_NESTING = 8
 _PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}(?:\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}\Z")
+_MARK_DIGITS = 12
 _CLOSING_TAG = re.compile(r"</\s*([A-Za-z_][\w.-]{0,63})\s*>")
 
 Path = tuple[str, ...]
@@ -44,15 +49,36 @@ Part = str | Insert | Section
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """A rendered piece: the template's own words, or a value and, when it is text, the name of its field."""
+
+    text: str
+    is_value: bool = False
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed template: its parts, and what finds the closing tags a value may not contain."""
+    """A parsed template: its parts, what finds the closing tags a value may not contain, and its own tags."""
 
     parts: tuple[Part, ...]
     fence: re.Pattern[str] | None
+    tags: re.Pattern[str] | None
 
-    def render(self, values: dict[str, Any]) -> str:
-        """This function will write the message for an input that fits the skill's input schema."""
-        return "".join(_rendered(self.parts, values, self.fence))
+    @property
+    def is_framed(self) -> bool:
+        """Whether values stand within words of the template's, and so need fences; else one value is all there is."""
+        return len(self.parts) != 1 or not isinstance(self.parts[0], Insert)
+
+    def render(self, values: dict[str, Any], *, key: bytes | None = None) -> str:
+        """This function will write the message for an input that fits the skill's input schema; `key` marks its fences."""
+        pieces = list(_rendered(self.parts, values, self.fence))
+        if key is None or not self.is_framed:
+            return "".join(piece.text for piece in pieces)
+        digest = hmac.new(key, digestmod="sha256")
+        for piece in pieces:
+            digest.update(piece.text.encode("utf-8", "surrogatepass"))
+        return "".join(_marked(pieces, self.tags, mark=digest.hexdigest()[:_MARK_DIGITS]))
 
     def paths(self) -> list[Path]:
         """This function will list every field the template names, in order."""
@@ -65,8 +91,12 @@ def parse(text: str) -> Template:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise InvalidRequest(f"The template is over {MAX_BYTES:,} bytes.", path="template")
     names = sorted({match.group(1) for match in _CLOSING_TAG.finditer(text)})
-    fence = re.compile(rf"<(\s*)/(?=\s*(?:{'|'.join(map(re.escape, names))})(?![\w.-]))", re.I) if names else None
-    return Template(parts=_parsed(text), fence=fence)
+    one_of = "|".join(map(re.escape, names))
+    return Template(
+        parts=_parsed(text),
+        fence=re.compile(rf"<(\s*)/(?=\s*(?:{one_of})(?![\w.-]))", re.I) if names else None,
+        tags=re.compile(rf"<(\s*/)?\s*({one_of})\s*>") if names else None,
+    )
 
 
 def check(text: str, *, input_schema: dict[str, Any]) -> None:
@@ -150,14 +180,29 @@ def _paths(parts: tuple[Part, ...]) -> Iterator[Path]:
             yield from _paths(part.parts)
 
 
-def _rendered(parts: tuple[Part, ...], values: dict[str, Any], fence: re.Pattern[str] | None) -> Iterator[str]:
+def _rendered(parts: tuple[Part, ...], values: dict[str, Any], fence: re.Pattern[str] | None) -> Iterator[Piece]:
     for part in parts:
         if isinstance(part, str):
-            yield part
+            yield Piece(part)
         elif isinstance(part, Insert):
-            yield _fenced(_looked_up(values, part.path), fence)
+            value = _looked_up(values, part.path)
+            is_text = value is not None and not isinstance(value, int | float)
+            yield Piece(_fenced(value, fence), is_value=True, name=part.path[-1] if is_text else "")
         elif _looked_up(values, part.path):
             yield from _rendered(part.parts, values, fence)
+
+
+def _marked(pieces: list[Piece], tags: re.Pattern[str] | None, *, mark: str) -> Iterator[str]:
+    depth = 0
+    for piece in pieces:
+        if not piece.is_value:
+            for tag in tags.finditer(piece.text) if tags else ():
+                depth = max(0, depth - 1) if tag.group(1) else depth + 1
+            yield tags.sub(rf"<\g<1>\g<2>-{mark}>", piece.text) if tags else piece.text
+        elif piece.name and depth == 0:
+            yield f"<{piece.name}-{mark}>{piece.text}</{piece.name}-{mark}>"
+        else:
+            yield piece.text
 
 
 def _looked_up(values: Any, path: Path) -> Any:

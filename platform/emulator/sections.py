@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 _OPENING = re.compile(r"<([A-Za-z][\w-]{0,40})(?:\s[^<>]{0,200})?>")
+_MARK = re.compile(r"-[0-9a-f]{12}$")
 _INLINE = re.compile(r"\[\[emulator:[^\[\]]{0,80}\]\]\s?")
 _SENTENCE = re.compile(r"(?<=[.!?。!?])\s+|\n+")
 _WORD = re.compile(r"\w+")
@@ -73,8 +74,12 @@ def _from_tags(asked: str) -> Sections | None:
             unclosed.add(name)
             continue
         outside.append(asked[at : opening.start()])
-        found.append((name, asked[opening.end() : end].strip()))
         at = end + len(name) + 3
+        value = asked[opening.end() : end].strip()
+        if _MARK.search(name) and opening.start() and asked[opening.start() - 1] not in "\n>":
+            outside.append(value)  # a marked tag within a sentence: the sentence goes on
+        else:
+            found.append((_MARK.sub("", name), value))
     return _choose(found, outside="".join([*outside, asked[at:]]))
 
 

@@ -175,3 +175,10 @@ class OutputInvalid(SkillgateError):
 
     type = "api_error"
     status = 502
+
+
+class OutputBlocked(SkillgateError):
+    """Claude answered, and what it said may not go out by the skill's own checks; the call is billed."""
+
+    type = "invalid_request_error"
+    status = 422

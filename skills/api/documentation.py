@@ -72,6 +72,18 @@ _RUN = form(
         "usage": _USAGE,
     }
 )
+_RUN["properties"]["guardrails"] = {
+    "type": "array",
+    "items": form(
+        {
+            "check": {"type": "string"},
+            "side": {"type": "string", "enum": ["input", "output"]},
+            "action": {"type": "string", "enum": ["flag", "redact"]},
+            "count": {"type": "integer"},
+        }
+    ),
+    "description": "What the skill's checks found and let pass; absent when there is nothing to tell.",
+}
 SKILLS = answers(form({"data": {"type": "array", "items": _SKILL}}), 403)
 SKILL = answers(_SKILL, 403, 404)
 RUN = answers(_RUN, 400, 402, 403, 404, 409, 413, 422, 429, 502, 504, 529)

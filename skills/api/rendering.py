@@ -59,4 +59,10 @@ def completed(done: RunCompleted, *, version: Version, model: str) -> dict[str, 
         "citations": done.citations,
         "stop_reason": done.stop_reason,
         "usage": usage(done.usage),
+        **guarded(done),
     }
+
+
+def guarded(done: RunCompleted) -> dict[str, Any]:
+    """This function will tell what the skill's guardrails found, if they found anything."""
+    return {"guardrails": done.guardrails} if done.guardrails else {}

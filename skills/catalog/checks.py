@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kit.errors import InvalidRequest
-from skills import schemas, templates
+from skills import guardrails, schemas, templates
 from skills.caching import policy as caching
 from skills.routing import policy as routing
 from skills.versions import ANALYSIS, Content
@@ -20,6 +20,8 @@ _PARTS: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
     "routing": routing.faults,
     "cache": caching.faults,
     "prompt_cache": caching.prefix_faults,
+    "guardrails": guardrails.faults,
+    "max_input_bytes": guardrails.size_faults,
 }
 
 

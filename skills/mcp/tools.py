@@ -108,6 +108,7 @@ def _completed(done: RunCompleted, *, version: Version) -> types.CallToolResult:
                 "route": rendering.route(done.route),
                 "cache": rendering.cache(done.cache),
                 **rendering.usage(done.usage),
+                **rendering.guarded(done),
             }
         },
     )

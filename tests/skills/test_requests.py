@@ -1,6 +1,7 @@
 """From version and input to a request body, and the bound of its input tokens."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -39,16 +40,45 @@ def version(**changes: Any) -> Version:
     return Version(id=1, skill_id=1, skill="say", tenant_id=None, number=1, stored_digest="", **given)
 
 
+FENCES = {"type": "text", "text": requests.FENCES}
+
+
+def unmarked(text: str) -> str:
+    """Without the mark of its fences, which must be the same everywhere."""
+    marks = set(re.findall(r"(?<=text-)[0-9a-f]{12}(?=>)", text))
+    assert len(marks) == 1, text
+    return text.replace(f"-{marks.pop()}>", ">")
+
+
 def test_a_plain_request() -> None:
     body = requests.build(version(system="Be brief."), {"text": "Hello"}, metadata_user="key_1")
 
+    (message,) = body.pop("messages")
+    assert message["role"] == "user"
+    assert [unmarked(block["text"]) for block in message["content"]] == ["<text>Hello</text> 150"]
     assert body == {
         "model": "claude-sonnet-5",
         "max_tokens": 100,
-        "messages": [{"role": "user", "content": [{"type": "text", "text": "<text>Hello</text> 150"}]}],
-        "system": [{"type": "text", "text": "Be brief."}],
+        "system": [{"type": "text", "text": "Be brief."}, FENCES],
         "metadata": {"user_id": "key_1"},
     }
+
+
+def test_the_system_prompt_is_the_same_for_every_input() -> None:
+    skill = version(system="Be brief.", cache_system=True)
+
+    one, other = requests.build(skill, {"text": "a"}), requests.build(skill, {"text": "b"})
+
+    assert one["system"] == other["system"]
+    assert one["messages"] != other["messages"]
+    assert one == requests.build(skill, {"text": "a"})
+
+
+def test_a_prompt_that_is_the_whole_message_stands_as_it_is() -> None:
+    body = requests.build(version(template="{{ text }}", system="Be brief."), {"text": "Hello"})
+
+    assert body["messages"][0]["content"] == [{"type": "text", "text": "Hello"}]
+    assert body["system"] == [{"type": "text", "text": "Be brief."}]
 
 
 def test_aliases_follow_the_settings_and_names_stand_for_themselves(settings: Any) -> None:
@@ -62,6 +92,7 @@ def test_aliases_follow_the_settings_and_names_stand_for_themselves(settings: An
 def test_the_last_system_block_carries_the_cache_mark() -> None:
     skill = version(system="Be brief.", system_from="system", cache_system=True)
 
+    cached = {"cache_control": {"type": "ephemeral"}}
     both = requests.build(skill, {"text": "a", "system": "Be kind."})
     one = requests.build(skill, {"text": "a"})
     none = requests.build(skill, {"text": "a"}, cache_system=False)
@@ -69,11 +100,12 @@ def test_the_last_system_block_carries_the_cache_mark() -> None:
 
     assert both["system"] == [
         {"type": "text", "text": "Be brief."},
-        {"type": "text", "text": "Be kind.", "cache_control": {"type": "ephemeral"}},
+        FENCES,
+        {"type": "text", "text": "Be kind.", **cached},
     ]
-    assert one["system"] == [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
-    assert none["system"] == [{"type": "text", "text": "Be brief."}]
-    assert "system" not in empty
+    assert one["system"] == [{"type": "text", "text": "Be brief."}, {**FENCES, **cached}]
+    assert none["system"] == [{"type": "text", "text": "Be brief."}, FENCES]
+    assert empty["system"] == [{**FENCES, **cached}]
 
 
 def test_json_answers_ask_for_the_calls_own_schema_in_the_authors_order() -> None:
@@ -108,7 +140,9 @@ def test_documents_are_cited_blocks_before_the_question() -> None:
 
     body = requests.build(skill, {"text": "Why?", "documents": [{"title": "One", "text": "A."}, {"text": "B."}]})
 
-    assert body["messages"][0]["content"] == [
+    *documents, question = body["messages"][0]["content"]
+    assert unmarked(question["text"]) == "<text>Why?</text> 150"
+    assert documents == [
         {
             "type": "document",
             "source": {"type": "text", "media_type": "text/plain", "data": "A."},
@@ -120,7 +154,6 @@ def test_documents_are_cited_blocks_before_the_question() -> None:
             "source": {"type": "text", "media_type": "text/plain", "data": "B."},
             "citations": {"enabled": True},
         },
-        {"type": "text", "text": "<text>Why?</text> 150"},
     ]
 
 
