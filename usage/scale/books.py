@@ -77,6 +77,6 @@ def make(tenants: list[Tenant], *, now: datetime) -> None:
     with connection.cursor() as cursor:
         for statement in (_ROLLUPS, _REVISIONS, _PROVISIONAL, _MONTHS, _BUDGETS, _ACCOUNTS, _REFUSALS, _AUDIT):
             cursor.execute(statement, numbers)
-        alerts.raise_due()
+        alerts.raise_budgets()
         cursor.execute(_SENT, numbers)  # nobody is to get mail about what never happened
         cursor.execute(f"ANALYZE {', '.join(_AFTERWARDS)}")

@@ -1,0 +1,1 @@
+"""Months are closed once and for good; what comes later is an adjustment."""
