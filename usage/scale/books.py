@@ -65,8 +65,7 @@ SELECT k.tenant_id, t.slug || '-owner', 'key.issued', k.public_id, '', jsonb_bui
 FROM tenants_apikey k JOIN tenants_tenant t ON t.id = k.tenant_id WHERE k.tenant_id = ANY (%(tenants)s)
 """
 _SENT = """
-UPDATE usage_budgetalert SET sent_at = %(now)s WHERE sent_at IS NULL
-    AND account_id IN (SELECT id FROM usage_budgetaccount WHERE tenant_id = ANY (%(tenants)s))
+UPDATE usage_alertdelivery SET outcome = 'sent', ended_at = %(now)s WHERE outcome = 'pending' AND tenant_id = ANY (%(tenants)s)
 """
 _AFTERWARDS = ("usage_event", "usage_dailyusage", "usage_budgetaccount", "tenants_apikey", "tenants_budget")
 
