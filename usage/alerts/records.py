@@ -30,6 +30,11 @@ class Raised:
     details: dict[str, Any] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def kind_title(self) -> str:
+        """The kind in words."""
+        return Alert.Kind(self.kind).label
+
 
 def raise_alert(
     kind: str,
