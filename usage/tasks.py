@@ -6,7 +6,7 @@ from celery import shared_task
 from django.db import connection
 
 from kit import clock, pulse
-from usage import alerts, partitions, rollups, seals, verification
+from usage import alerts, closing, partitions, rollups, seals, verification
 from usage.ledger import verbs
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,12 @@ def refresh_rollups() -> None:
 def seal_days() -> None:
     """Seal the days that are over."""
     seals.seal_due()
+
+
+@shared_task(name="usage.close_months")
+def close_months() -> None:
+    """Close the months whose grace is over."""
+    closing.close_due()
 
 
 @shared_task(name="usage.verify_ledger")

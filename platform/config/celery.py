@@ -59,6 +59,7 @@ app.conf.update(
             "schedule": crontab(minute="*/10"),
             "options": {"expires": 600},
         },
+        "close months": {"task": "usage.close_months", "schedule": crontab(minute=43), "options": {"expires": 3600}},
         "verify the ledger": {
             "task": "usage.verify_ledger",
             "schedule": crontab(hour=3, minute=17),

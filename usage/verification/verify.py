@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from django.db import connection, transaction
 
-from usage.verification import accounts, costs, events, sealed, upkeep
+from usage.verification import accounts, closed, costs, events, sealed, upkeep
 from usage.verification import journal as books
 from usage.verification.findings import Report
 from usage.verification.journal import Line
@@ -28,6 +28,7 @@ def verify(*, journal: Iterable[Line] | None = None) -> Report:
         costs.check(report)
         upkeep.check(report)
         sealed.check(report)
+        closed.check(report)
         if journal is not None:
             books.compare(report)
     return report
