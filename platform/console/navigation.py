@@ -14,13 +14,13 @@ Group = dict[str, Any]
 _TENANT: dict[str, list[tuple[str, str, str, str]]] = {
     "": [
         ("Overview", "monitoring", "index", "overview.see"),
+        ("Playground", "play_circle", "playground", "playground.use"),
     ],
     "Access": [
         ("Keys", "key", "tenants_apikey_changelist", "keys.see"),
         ("Limits and budgets", "speed", "budgets", "budgets.see"),
         ("Alerts", "notifications", "alerts", "budgets.see"),
     ],
-    "Finance": [("Reports", "payments", "finance", "reports.see")],
     "Tenant": [
         ("Colleagues", "group", "colleagues", "colleagues.see"),
         ("Settings", "tune", "settings", "settings.see"),
@@ -52,9 +52,7 @@ def of_operators(request: Any) -> list[Group]:
         found.setdefault(meta.app_config.verbose_name, []).append(
             _item(str(meta.verbose_name_plural).capitalize(), "table_rows", link)
         )
-    first = [("Overview", "monitoring", "index"), ("Finance", "payments", "finance"), ("Prices", "sell", "prices")]
-    items = [_item(title, icon, reverse(f"ops:{name}")) for title, icon, name in first]
-    overview = {"title": None, "separator": False, "items": items}
+    overview = {"title": None, "separator": False, "items": [_item("Overview", "monitoring", reverse("ops:index"))]}
     return [overview, *({"title": title, "separator": True, "items": items} for title, items in found.items())]
 
 

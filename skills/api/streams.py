@@ -99,11 +99,12 @@ def _after(run_id: str, last_event_id: str) -> int:
 async def respond(request: Request, caller: Caller, opened: Opened) -> EventStream:
     """This function will answer with a stream; what goes wrong before its first frame is raised."""
     first = await opening.primed(opened.frames)
-    body = _body(first, caller=caller, request_id=request_id_of(request))
+    body = relayed(first, caller=caller, request_id=request_id_of(request))
     return EventStream(body, headers=opened.all_headers())
 
 
-async def _body(source: Frames, *, caller: Caller, request_id: str | None) -> AsyncGenerator[bytes, None]:
+async def relayed(source: Frames, *, caller: Caller, request_id: str | None) -> AsyncGenerator[bytes, None]:
+    """This function will yield a stream as it is sent, kept alive, to its end or until the caller may hear no more."""
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     with connections.held(caller, end=lambda: None if ended.done() else ended.set_result(None)):
         try:

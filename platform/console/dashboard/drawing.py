@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from math import floor, log10
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 200, 64, 28, 12
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 440, 170, 52, 24, 10
 _GAP = 0.2
 
 

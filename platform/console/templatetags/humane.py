@@ -25,7 +25,9 @@ def short(number: int | None) -> str:
 
 @register.filter
 def dollars(micros: int | None) -> str:
-    """This function will write micro-dollars as dollars and cents."""
+    """This function will write micro-dollars as dollars and cents; less than a cent with the digits that tell."""
+    if micros and micros < 10_000:
+        return f"${micros / 1_000_000:.6f}".rstrip("0")
     return f"${(micros or 0) / 1_000_000:,.2f}"
 
 

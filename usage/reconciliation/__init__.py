@@ -1,1 +1,0 @@
-"""Whether our books and the provider's agree."""
