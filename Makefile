@@ -45,6 +45,7 @@ deployable: install-dev ## Check the settings as production would have them.
 	SKILLGATE_KEY_PEPPER=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	SKILLGATE_ALLOWED_HOSTS=skillgate.example SKILLGATE_BASE_URL=https://skillgate.example \
 	SKILLGATE_FIELD_KEYS=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
+	SKILLGATE_SEAL_KEYS=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(64))') \
 	SKILLGATE_EMAIL_URL=smtp+tls://user:password@mail.example:587 SKILLGATE_TRUSTED_PROXIES=10.0.0.0/8 \
 	CELERY_BROKER_URL=redis://broker.example:6379/0 ANTHROPIC_API_KEY=check-only $(PY) -m embedded exec -- $(PY) manage.py check --deploy --fail-level WARNING
 

@@ -1,4 +1,7 @@
-"""Whether a call may go upstream: rate limits first, then budgets, by a safe upper bound of its tokens.
+"""Whether a call may go upstream: rate limits first, then a place towards Claude, then budgets, by a safe upper bound.
+
+The place comes before the reservation: a call that waits for it, or is refused for want of one, holds no budget and
+leaves no event that would claim an upstream call.
 
 Only when the bound does not fit a budget any more is Claude asked for the exact count, so that
 the last tokens of a budget can be used without slowing every call.
@@ -13,6 +16,7 @@ from django.conf import settings
 from kit import clock, ids
 from kit.errors import BudgetExceeded, NotAllowed, SkillgateError
 from skills import claude, requests
+from skills.claude import Place
 from tenants import limits
 from tenants.keys import Caller
 from tenants.limits import refusals
@@ -35,6 +39,7 @@ class Admitted:
     call_id: str
     taken: int
     attempts: int = 1
+    place: Place | None = None  # of the attempt that was admitted last; an answer from the cache has none
 
 
 async def admit(
@@ -80,11 +85,12 @@ async def admit(
     taken = asked.tokens + ahead
     decision = await limits.take(caller, tokens=taken, call_id=call_id)
     try:
-        reservation = await _reserve(caller, asked, body, book=book)
+        place = None if purpose == "cached" else await claude.enter(caller, asked.model)
+        reservation = await _reserve(caller, asked, body, book=book, place=place)
     except BaseException:
         await limits.cancel(caller, call_id=call_id)
         raise
-    return Admitted(caller=caller, reservation=reservation, decision=decision, book=book, call_id=call_id, taken=taken)
+    return Admitted(caller, reservation, decision=decision, book=book, call_id=call_id, taken=taken, place=place)
 
 
 async def admit_again(
@@ -93,7 +99,7 @@ async def admit_again(
     """This function will reserve the budget for one more attempt of an admitted run, by the model that `body` names.
 
     A retry and a fallback are attempts at the answer like the first; a `route` of None is that of the first.
-    Raises what the ledger's `reserve` raises, and `NotAllowed` as `admit` does.
+    Raises what the ledger's `reserve` raises, and `NotAllowed` and `Unavailable` as `admit` does.
     """
     before = admitted.reservation.admission
     refuse_foreign_model(admitted.caller, body["model"])
@@ -107,8 +113,11 @@ async def admit_again(
         input_tokens=requests.input_bound(body),
         output_tokens=body["max_tokens"],
     )
-    reservation = await _reserve(admitted.caller, _priced(asked, book=admitted.book), body, book=admitted.book)
+    asked = _priced(asked, book=admitted.book)
+    place = await claude.enter(admitted.caller, asked.model)
+    reservation = await _reserve(admitted.caller, asked, body, book=admitted.book, place=place)
     admitted.attempts += 1
+    admitted.place = place
     return reservation
 
 
@@ -139,11 +148,16 @@ def refuse_foreign_model(caller: Caller, model: str) -> None:
         )
 
 
-async def _reserve(caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book) -> Reservation:
+async def _reserve(
+    caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book, place: Place | None
+) -> Reservation:
     try:
         return await _reserve_closely(caller, asked, body, book=book)
-    except BudgetExceeded as refused:  # counted here, once, however often the ledger was asked
-        refusals.count(caller, reason=str(refused.details["reason"]), now=clock.now())
+    except BaseException as refused:
+        if place is not None:
+            place.leave()
+        if isinstance(refused, BudgetExceeded):  # counted here, once, however often the ledger was asked
+            refusals.count(caller, reason=str(refused.details["reason"]), now=clock.now())
         raise
 
 
@@ -162,7 +176,7 @@ async def _reserve_closely(caller: Caller, asked: Admission, body: dict[str, Any
 
 async def _counted(caller: Caller, body: dict[str, Any]) -> int | None:
     try:
-        count = await claude.count_tokens(body, environment=caller.environment)
+        count = await claude.count_tokens(body, caller=caller)
     except SkillgateError:
         return None
     return count + int(count * settings.COUNT_MARGIN_PERCENT / 100)

@@ -44,6 +44,19 @@ class CacheState:
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """That another model answered than the one that should have, or the skill's fixed answer was given, and why."""
+
+    from_model: str
+    reason: str
+
+    @property
+    def route(self) -> str:
+        """What the usage event says of it."""
+        return f"fallback from {self.from_model}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     """The call is admitted and goes upstream."""
 
@@ -65,7 +78,7 @@ class RunText:
 
 @dataclass(frozen=True, slots=True)
 class RunCompleted:
-    """The answer is whole: `output` is text, or JSON that fits the skill's output schema.
+    """The answer is whole: `output` is text, or JSON that fits the skill's output schema; `model` gave it.
 
     `guardrails`: what the skill's checks found and let pass, each with `check`, `side`, `action` and `count`.
     """
@@ -79,6 +92,7 @@ class RunCompleted:
     route: Route | None = None
     cache: CacheState | None = None
     guardrails: list[dict[str, Any]] = field(default_factory=list)
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,19 @@ it was told to; its upstream call is cancelled, and its usage event is closed al
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import ExitStack, aclosing
 from typing import Any, Generic, Literal, TypeVar
 
-from kit import loops
-from kit.errors import SkillgateError, Unavailable, UpstreamTimeout
+from django.conf import settings
+
+from kit import clock, loops
+from kit.errors import AuthenticationFailed, SkillgateError, Unavailable, UpstreamTimeout
 from skills import claude, inflight, observing
 from skills.admission import Admitted
 from skills.claude import StreamEvent
 from skills.events import RunUsage
+from skills.pursuits import Pursuit
 from tenants import limits
 from usage import ledger
 
@@ -34,6 +37,7 @@ class Flight(ABC, Generic[Said]):
     """An admitted run going its way; a subclass says what it performs and how it tells of a failure.
 
     `finishes_alone`: go on to the end although nobody listens any more (resumable and idempotent calls).
+    `is_heard`: something of an answer was said, so that it cannot be begun anew.
     """
 
     def __init__(self, admitted: Admitted, *, finishes_alone: bool = False) -> None:
@@ -43,8 +47,11 @@ class Flight(ABC, Generic[Said]):
         self._queue: asyncio.Queue[Said | None] = asyncio.Queue(_QUEUED_EVENTS)
         self._is_listened_to = True
         self._is_over = False
+        self.is_heard = False
         self._ended_by: SkillgateError | None = None
-        self._upstream: asyncio.Task[None] | None = None
+        self._upstream: asyncio.Task[Any] | None = None
+        self._fault: claude.Fault | None = None
+        self._gives_up_at = clock.monotonic() + settings.CLAUDE_TOTAL_SECONDS
 
     @property
     def upstream_headers(self) -> Mapping[str, str]:
@@ -55,6 +62,11 @@ class Flight(ABC, Generic[Said]):
     def is_spent(self) -> bool:
         """Whether anything was used upstream until now; a refusal that billed nothing is not."""
         return self.usage.tokens.total > 0
+
+    @property
+    def is_failed_upstream(self) -> bool:
+        """Whether the last attempt failed because Claude was unwell."""
+        return self._ended_by is None and self._fault is not None and self._fault.is_outage
 
     def begin(self) -> None:
         """This function will set the flight going."""
@@ -87,15 +99,44 @@ class Flight(ABC, Generic[Said]):
     async def read(self, event: StreamEvent) -> None:
         """This function will take in one upstream event of the attempt under way."""
 
+    async def pursue(
+        self, body: dict[str, Any], reservation: ledger.Reservation, *, fallbacks: Sequence[str] = ()
+    ) -> Pursuit:
+        """This function will make attempts until Claude answers, and return what was answered in the end.
+
+        There is another as long as it can help, nothing was heard yet, and budget and time allow it: after a pause
+        by the same model, and when that model is used up by the next of `fallbacks`. Each has its own usage event.
+        Raises the error of the last one.
+        """
+        pursuit = Pursuit(body, models=list(fallbacks), purpose=reservation.admission.purpose)
+        while True:
+            try:
+                await self.attempt(pursuit.body, reservation)
+            except SkillgateError as error:
+                reservation = await self._follow(pursuit, error)
+                self.begin_anew()
+            else:
+                return pursuit
+
+    def begin_anew(self) -> None:
+        """This function will forget what an attempt produced that nobody heard."""
+
     async def attempt(self, body: dict[str, Any], reservation: ledger.Reservation) -> None:
         """This function will make one upstream attempt, hand its events to `read`, and settle it.
 
         Raises the error it or the flight ended with; the usage event is closed by then, unless
         Postgres is away: then it is closed later, and nobody waits for that.
         """
-        environment = self.admitted.caller.environment
-        reference = str(reservation.event_id)
-        call = claude.Call(body, environment=environment, reference=reference, headers=self.upstream_headers)
+        place = self.admitted.place
+        if place is None:
+            raise SkillgateError("An attempt has no place towards Claude.")
+        call = claude.Call(
+            body,
+            place=place,
+            reference=str(reservation.event_id),
+            headers=self.upstream_headers,
+            within=max(0.0, self._gives_up_at - clock.monotonic()),
+        )
         with ExitStack() as registration:
             registration.enter_context(inflight.registered(reservation, call_id=self.admitted.call_id, end=self.end))
             observing.begun(reservation, body)
@@ -103,11 +144,14 @@ class Flight(ABC, Generic[Said]):
             if self._ended_by is not None:
                 self._upstream.cancel()
             await asyncio.wait({self._upstream})
+            self._fault = call.observed.fault
+            place.report(self._fault, is_answered=call.observed.prompt is not None)
+            place.leave()
             await self._settle(reservation, call, registration=registration)
         if self._ended_by is not None:
             raise self._ended_by
         if self._upstream.cancelled():  # the total time ran out while a slow reader was waited for
-            raise UpstreamTimeout("The answer could not be delivered in time. Try again.")
+            raise UpstreamTimeout("The answer could not be delivered in time. Try again.", phase="total")
         self._upstream.result()
 
     def hang_up(self) -> None:
@@ -139,11 +183,37 @@ class Flight(ABC, Generic[Said]):
             gone = Unavailable("The client left before the run was complete.")
             asyncio.get_running_loop().call_later(LEAVE_GRACE_SECONDS, self.end, gone)
 
+    async def _follow(self, pursuit: Pursuit, error: SkillgateError) -> ledger.Reservation:
+        """Wait for the next attempt and admit it, or raise why there is none."""
+        fault, left = self._fault, self._gives_up_at - clock.monotonic()
+        if fault is None or self.is_heard or self._ended_by is not None:
+            raise error
+        wait = pursuit.pause(fault, left=left)
+        if wait is None and not (fault.is_outage and pursuit.models):
+            raise error
+        following = asyncio.create_task(pursuit.admit(self.admitted, fault, wait=wait))
+        self._upstream = following
+        with inflight.waiting(self.admitted.caller, call_id=self.admitted.call_id, end=self.end):
+            await asyncio.wait({following}, timeout=left)
+        if not following.done():
+            following.cancel()
+            await asyncio.wait({following})
+        if following.cancelled():
+            raise self._ended_by or error
+        try:
+            return following.result()
+        except AuthenticationFailed:
+            raise
+        except SkillgateError as refused:  # no budget, no place: what went wrong is what Claude said
+            raise error from refused
+
     async def _drive(self) -> None:
         try:
             last = await self._perform_to_the_end()
         finally:
             self._is_over = True
+            if self.admitted.place is not None:
+                self.admitted.place.leave()
             unused = self.admitted.taken - self.usage.tokens.total
             await limits.refund(self.admitted.caller, tokens=max(0, unused), call_id=self.admitted.call_id)
         await self.say(last)

@@ -1,4 +1,4 @@
-"""The attempts under way in this process: their leases are renewed here, and here they are ended early.
+"""The attempts under way in this process, and the waits between them: their leases are renewed here, and here they are ended early.
 
 An attempt ends early when its key is revoked or expires, when its tenant is suspended, or when the
 process has to stop. The control channel tells at once; the heartbeat finds out without Redis.
@@ -7,7 +7,7 @@ process has to stop. The control channel tells at once; the heartbeat finds out 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from kit import clock, control, loops
 from kit.errors import AuthenticationFailed, SkillgateError, Unavailable
 from tenants import limits
+from tenants.keys import Caller
 from usage import ledger
 from usage.ledger import Reservation
 
@@ -26,16 +27,20 @@ End = Callable[[SkillgateError], None]
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    reservation: Reservation
+    """One under way, or, without a reservation, the wait of a run between two of them."""
+
+    caller: Caller
+    reservation: Reservation | None
     call_id: str
     end: End
     closed: asyncio.Future[None]
 
 
-_attempts: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[UUID, _Attempt]] = WeakKeyDictionary()
+_Here = dict[UUID | str, _Attempt]
+_attempts: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
 
 
-def _here() -> dict[UUID, _Attempt]:
+def _here() -> _Here:
     loop = asyncio.get_running_loop()
     here = _attempts.get(loop)
     if here is None:
@@ -48,17 +53,32 @@ def _here() -> dict[UUID, _Attempt]:
 @contextmanager
 def registered(reservation: Reservation, *, call_id: str, end: End) -> Iterator[None]:
     """This function will keep an attempt's lease renewed inside the block, and call `end(error)` if it must stop early."""
+    with _held(reservation.event_id, reservation.caller, reservation, call_id=call_id, end=end):
+        expiry = _at_expiry(reservation, end)
+        try:
+            yield
+        finally:
+            if expiry is not None:
+                expiry.cancel()
+
+
+def waiting(caller: Caller, *, call_id: str, end: End) -> AbstractContextManager[None]:
+    """This function will call `end(error)` if a run that waits for its next attempt inside the block must stop early."""
+    return _held(call_id, caller, None, call_id=call_id, end=end)
+
+
+@contextmanager
+def _held(
+    name: UUID | str, caller: Caller, reservation: Reservation | None, *, call_id: str, end: End
+) -> Iterator[None]:
     here = _here()
     closed = asyncio.get_running_loop().create_future()
-    here[reservation.event_id] = _Attempt(reservation, call_id, end, closed)
-    expiry = _at_expiry(reservation, end)
+    here[name] = _Attempt(caller, reservation, call_id, end, closed)
     try:
         yield
     finally:
-        del here[reservation.event_id]
+        del here[name]
         closed.set_result(None)
-        if expiry is not None:
-            expiry.cancel()
 
 
 def count() -> int:
@@ -85,14 +105,15 @@ async def beat() -> None:
     if not here:
         return
     attempts = dict(here)
-    verdicts = await ledger.heartbeat((one.reservation.event_id, one.reservation.month) for one in attempts.values())
+    reserved = [one.reservation for one in attempts.values() if one.reservation is not None]
+    verdicts = await ledger.heartbeat((one.event_id, one.month) for one in reserved) if reserved else {}
     for event_id, verdict in verdicts.items():
         if verdict == "inactive":
             attempts[event_id].end(AuthenticationFailed())
-    await limits.renew([(one.reservation.caller.family_id, one.call_id) for one in attempts.values()])
+    await limits.renew([(one.caller.family_id, one.call_id) for one in attempts.values()])
 
 
-async def _beat_forever(here: dict[UUID, _Attempt]) -> None:
+async def _beat_forever(here: _Here) -> None:
     while True:
         await asyncio.sleep(BEAT_SECONDS)
         try:
@@ -115,19 +136,19 @@ def _at_expiry(reservation: Reservation, end: End) -> asyncio.TimerHandle | None
     )
 
 
-def _end_where(is_meant: Callable[[Reservation], bool]) -> None:
+def _end_where(is_meant: Callable[[Caller], bool]) -> None:
     with suppress(RuntimeError):
         for attempt in list(_attempts.get(asyncio.get_running_loop(), {}).values()):
-            if is_meant(attempt.reservation):
+            if is_meant(attempt.caller):
                 attempt.end(AuthenticationFailed())
 
 
 def _on_revoked(message: control.Message) -> None:
-    _end_where(lambda reservation: reservation.caller.key_id == message.get("key_id"))
+    _end_where(lambda caller: caller.key_id == message.get("key_id"))
 
 
 def _on_suspended(message: control.Message) -> None:
-    _end_where(lambda reservation: reservation.caller.tenant_id == message.get("tenant_id"))
+    _end_where(lambda caller: caller.tenant_id == message.get("tenant_id"))
 
 
 async def _on_connected(_: control.Message) -> None:

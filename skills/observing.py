@@ -29,6 +29,8 @@ FIRST_OUTPUT = Histogram(
     ["model"],
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60),
 )
+RETRIES = Counter("skillgate_upstream_retries", "Attempts made again, by what went wrong.", ["model", "error"])
+FALLBACKS = Counter("skillgate_upstream_fallbacks", "Attempts by a model that stood in for another.", ["model"])
 TOKENS = Counter("skillgate_tokens_total", "Tokens charged, by class.", ["model", "class"])
 COST = Counter("skillgate_cost_micros_total", "Cost charged, in micro-dollars.", ["model"])
 
@@ -84,6 +86,11 @@ def ended(reservation: Reservation, closing: Closing) -> None:
         logs.tell(log, "upstream call", {**_who(reservation), **spent, **outcome})
 
 
+def known(error: str) -> str:
+    """This function will return an error's name as a label, of which there are few."""
+    return error if error in _ERRORS else "other"
+
+
 def _who(reservation: Reservation) -> dict[str, Any]:
     caller, asked = reservation.caller, reservation.admission
     return {
@@ -103,7 +110,7 @@ def _who(reservation: Reservation) -> dict[str, Any]:
 
 def _count(reservation: Reservation, closing: Closing) -> None:
     asked = reservation.admission
-    error = closing.error_type if closing.error_type in _ERRORS else "other"
+    error = known(closing.error_type)
     CALLS.labels(asked.model, asked.entry_point, closing.state, error).inc()
     if closing.duration_ms is not None:
         SECONDS.labels(asked.model).observe(closing.duration_ms / 1000)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
-from skills import caching, requests, routing
+from skills import caching, claude, fallbacks, requests, routing
 from skills.caching import Alone, Found, Lead, Seat
+from skills.events import Fallback
 from skills.routing import Plan
 from skills.versions import Version
 from tenants.keys import Caller
@@ -55,6 +56,7 @@ class Prepared:
     body: dict[str, Any]
     plan: Plan
     place: Place
+    fallback: Fallback | None = None
 
     @property
     def first(self) -> First:
@@ -67,7 +69,8 @@ class Prepared:
     def own(self) -> First:
         """What is to be admitted first where the run makes the call itself."""
         if not self.plan.is_open:
-            return First(body=self.body, purpose="answer", route=self.plan.route.booked)
+            route = self.fallback.route if self.fallback else self.plan.route.booked
+            return First(body=self.body, purpose="answer", route=route)
         ahead = requests.input_bound(self.body) + int(self.body["max_tokens"])
         question = routing.question(self.order.version, self.body)
         return First(body=question, purpose="classify", route="by_classifier", ahead=ahead)
@@ -93,8 +96,12 @@ async def prepare(order: Order, *, canary: str = "") -> Prepared:
         canary=canary,
     )
     plan = await routing.plan(order.caller, order.version, body)
+    if plan.is_open and claude.is_held_back(order.caller, routing.classifying_model()):
+        plan = Plan(routing.in_doubt(plan, fallbacks.HELD_BACK), {})
     body = {**body, "model": plan.route.model}
-    return Prepared(order=order, body=body, plan=plan, place=await _place(order, body, plan))
+    place = await _place(order, body, plan)
+    model, fallback = fallbacks.first(order.caller, order.version, model=plan.route.model)
+    return Prepared(order=order, body={**body, "model": model}, plan=plan, place=place, fallback=fallback)
 
 
 def keeps_answers(version: Version) -> bool:

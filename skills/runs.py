@@ -9,16 +9,17 @@ from uuid import UUID
 
 from kit import ids
 from kit.errors import InvalidRequest, OutputInvalid, SkillgateError, Unavailable
-from skills import answers, caching, guardrails, inflight, routing
+from skills import answers, caching, fallbacks, guardrails, inflight, routing
 from skills.admission import Admitted, admit, admit_after_all, admit_again
 from skills.caching import Alone, Entry, Found, Lead, Seat
 from skills.claude import StreamEvent
-from skills.events import CacheState, RunCompleted, RunEvent, RunFailed, RunStarted, RunText
+from skills.events import CacheState, Fallback, RunCompleted, RunEvent, RunFailed, RunStarted, RunText
 from skills.flights import Flight
 from skills.guardrails import Guard
 from skills.orders import Order, Prepared, keeps_answers, prepare
 from skills.routing import Route
 from usage import ledger
+from usage.ledger import Purpose
 
 __all__ = ["Order", "Run", "complete", "start", "stream"]
 
@@ -40,15 +41,19 @@ async def start(order: Order) -> "Run":
     prepared = await prepare(order, canary=guard.canary if guard is not None else "")
     try:
         admitted = await _admit(prepared, run_id=run_id)
-    except BaseException:
+    except BaseException as error:
         prepared.leave()
-        raise
+        fixed = fallbacks.fixed_answer(order.caller, order.version)
+        if not isinstance(error, Unavailable) or not fallbacks.was_held_back(error) or fixed is None:
+            raise
+        prepared = replace(prepared, place=None, fallback=Fallback(prepared.body["model"], fallbacks.HELD_BACK))
+        admitted = await _admit(prepared, run_id=run_id, purpose="cached")
     run = Run(prepared, run_id=run_id, admitted=admitted, guard=guard)
     run.begin()
     return run
 
 
-async def _admit(prepared: Prepared, *, run_id: UUID) -> Admitted:
+async def _admit(prepared: Prepared, *, run_id: UUID, purpose: Purpose | None = None) -> Admitted:
     order, first = prepared.order, prepared.first
     return await admit(
         order.caller,
@@ -58,7 +63,7 @@ async def _admit(prepared: Prepared, *, run_id: UUID) -> Admitted:
         entry_point=order.entry_point,
         skill=order.version.skill,
         skill_version=order.version.number,
-        purpose=first.purpose,
+        purpose=purpose or first.purpose,
         route=first.route,
         ahead=first.ahead,
     )
@@ -96,6 +101,8 @@ class Run(Flight[RunEvent]):
         self._body = prepared.body
         self._answer = answers.Answer()
         self._guard = guard
+        self._fallback = prepared.fallback
+        self._is_started = False
         self._is_classifying = False
         self._is_answered = False
 
@@ -116,7 +123,20 @@ class Run(Flight[RunEvent]):
             self._prepared.place.outcome.cancel()
 
     async def perform(self) -> RunEvent:
-        """This function will get the answer: a kept one, another's, or Claude's."""
+        """This function will get the answer: a kept one, another's, Claude's, or what the skill says in place of it."""
+        try:
+            return await self._performed()
+        except SkillgateError as error:
+            is_unwell = self.is_failed_upstream or fallbacks.was_held_back(error)
+            if self._ended_by is not None or self.is_heard or not is_unwell or self._fixed_answer is None:
+                raise
+            self._fallback = Fallback(self.model, fallbacks.HELD_BACK if fallbacks.was_held_back(error) else error.type)
+            return await self._fixed()
+
+    async def _performed(self) -> RunEvent:
+        if self.admitted.reservation.admission.purpose == "cached" and self._prepared.place is None:
+            await self.close_unused("settled")
+            return await self._fixed()
         place, reservation = self._prepared.place, self.admitted.reservation
         if isinstance(place, Seat):
             place = await self._handed_over(place)
@@ -137,8 +157,13 @@ class Run(Flight[RunEvent]):
     async def read(self, event: StreamEvent) -> None:
         """This function will gather the answer and pass on text as it comes."""
         text = self._answer.see(event)
-        if self._order.version.is_text and not self._is_classifying:
+        if text and self._order.version.is_text and not self._is_classifying:
+            self.is_heard = True  # also by the guard alone, which cannot take back what it has heard
             await self._say_text(text if self._guard is None else self._guard.hear(text))
+
+    def begin_anew(self) -> None:
+        """This function will forget an answer that nobody heard."""
+        self._answer = answers.Answer()
 
     async def _handed_over(self, seat: Seat) -> Found | Lead | Alone:
         """Wait for another call's answer, under a usage event that is as alive as an attempt's."""
@@ -177,8 +202,10 @@ class Run(Flight[RunEvent]):
             self.cache = CacheState(outcome)
         if self._prepared.plan.is_open:
             self.route = await self._classified(reservation)
-            self._body = {**self._body, "model": self.route.model}
-            reservation = await admit_again(self.admitted, self._body, route=self.route.booked)
+            model, self._fallback = fallbacks.first(self._order.caller, self._order.version, model=self.route.model)
+            self._body = {**self._body, "model": model}
+            route = self._fallback.route if self._fallback else self.route.booked
+            reservation = await admit_again(self.admitted, self._body, route=route)
         await self._say_started()
         answer = await self._asked(reservation)
         if self._guard is not None:
@@ -205,9 +232,24 @@ class Run(Flight[RunEvent]):
             raise OutputInvalid(unfit.message, stop_reason=answer.stop_reason) from unfit
 
     async def _ask(self, body: dict[str, Any], reservation: ledger.Reservation) -> answers.Answer:
-        self._answer = answers.Answer()
-        await self.attempt(body, reservation)
+        self.begin_anew()
+        models = fallbacks.chain(self._order.caller, self._order.version, model=self.model)
+        pursuit = await self.pursue(body, reservation, fallbacks=models)
+        self._body, self._fallback = {**self._body, "model": pursuit.model}, pursuit.fallback or self._fallback
         return self._answer
+
+    @property
+    def _fixed_answer(self) -> Any:
+        return fallbacks.fixed_answer(self._order.caller, self._order.version)
+
+    async def _fixed(self) -> RunEvent:
+        """Say what the skill says where no model answers."""
+        output = self._fixed_answer
+        if not self._is_started:
+            await self._say_started()
+        if self._order.version.is_text:
+            await self.say(RunText(output))
+        return replace(self._completed(output, [], "fallback"), model="")
 
     async def _classified(self, reservation: ledger.Reservation) -> Route:
         """Let the classifier choose; when it fails or takes too long, the model for cases of doubt answers."""
@@ -215,7 +257,8 @@ class Run(Flight[RunEvent]):
         late = asyncio.get_running_loop().call_later(routing.SECONDS, self.hang_up)
         self._is_classifying = True
         try:
-            answer = await self._ask(routing.question(self._order.version, self._body), reservation)
+            self.begin_anew()
+            await self.attempt(routing.question(self._order.version, self._body), reservation)
         except SkillgateError as error:
             if self._ended_by is not None:
                 raise
@@ -223,14 +266,14 @@ class Run(Flight[RunEvent]):
         finally:
             late.cancel()
             self._is_classifying = False
-        return routing.verdict(plan, answer)
+        return routing.verdict(plan, self._answer)
 
     async def _say_text(self, text: str) -> None:
         if text:
             await self.say(RunText(text))
 
     async def _say_started(self) -> None:
-        version = self._order.version
+        version, self._is_started = self._order.version, True
         await self.say(
             RunStarted(
                 self.id, version.skill, version.number, version.label, self.model, route=self.route, cache=self.cache
@@ -259,4 +302,5 @@ class Run(Flight[RunEvent]):
             route=self.route,
             cache=self.cache,
             guardrails=self._guard.report() if self._guard is not None else [],
+            fallback=self._fallback,
         )

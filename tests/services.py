@@ -17,6 +17,8 @@ from embedded.temporary import Temporary
 ROOT = Path(__file__).resolve().parents[1]
 # A worker has two Redis databases: gw0 has 4 and 5, gw1 has 6 and 7, … of the embedded server's 64.
 FIRST_WORKER_DATABASE = 4
+# Faults strike every attempt at a marked prompt: attempts follow at once, and no model is held back for them.
+_IMPATIENT = {"SKILLGATE_CLAUDE_RETRY_SECONDS": "0.02", "SKILLGATE_CLAUDE_BREAKER_FAILURES": "0"}
 _running: list[Temporary] = []
 
 
@@ -35,7 +37,7 @@ def pytest_addoption() -> None:
         os.environ.update(temporary.env)
         os.environ.setdefault("CELERY_BROKER_URL", broker_url(os.environ["REDIS_URL"]))
     temporary.start_emulator()
-    os.environ.update(temporary.env, SKILLGATE_DEBUG="1")
+    os.environ.update(temporary.env, SKILLGATE_DEBUG="1", **_IMPATIENT)
 
 
 @pytest.hookimpl(trylast=True)

@@ -163,30 +163,6 @@ class Price(models.Model):
         return f"{self.model} {self.token_class} {self.micros_per_million}"
 
 
-class BudgetAlert(models.Model):
-    """That a soft threshold of a budget was passed in a period: one row, one alert."""
-
-    account = models.ForeignKey(BudgetAccount, on_delete=models.PROTECT, related_name="alerts")
-    unit = models.CharField(max_length=8, help_text="tokens or micros")
-    threshold = models.PositiveSmallIntegerField(help_text="Percent of the limit.")
-    used = models.BigIntegerField()
-    limit = models.BigIntegerField()
-    raised_at = models.DateTimeField(db_default=Now())
-    sent_at = models.DateTimeField(null=True)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["account", "unit", "threshold"], name="budget_alert_is_raised_once"),
-            models.CheckConstraint(condition=Q(unit__in=["tokens", "micros"]), name="budget_alert_unit_is_known"),
-            models.CheckConstraint(
-                condition=Q(used__gte=F("limit") * F("threshold") / 100), name="budget_alert_is_true"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.threshold} % of {self.unit}"
-
-
 class DailyUsage(models.Model):
     """Totals of the closed events of one day, key, skill and model: a rollup that can be rebuilt from events."""
 
@@ -334,3 +310,10 @@ class TariffPrice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.token_class} {self.micros_per_million}"
+
+
+import usage.alerts.models  # noqa: E402 - Django finds an app's models by importing this module
+import usage.closing.models  # noqa: E402 - the same
+import usage.reconciliation.models  # noqa: E402 - the same
+import usage.seals.models  # noqa: E402 - the same
+import usage.verification.models  # noqa: E402, F401 - the same

@@ -3,17 +3,13 @@
 import logging
 
 from celery import shared_task
-from django.core.mail import EmailMessage
 from django.db import connection
 
 from kit import clock, pulse
-from tenants.models import User
-from usage import alerts, partitions, rollups, verification
+from usage import alerts, closing, partitions, rollups, seals, verification
 from usage.ledger import verbs
 
 log = logging.getLogger(__name__)
-
-_MOST_NAMED = 50
 
 
 @shared_task(name="usage.sweep")
@@ -35,9 +31,16 @@ def make_partitions() -> None:
 
 @shared_task(name="usage.raise_budget_alerts")
 def raise_budget_alerts() -> None:
-    """Tell of budgets that passed a soft threshold."""
-    alerts.raise_due()
+    """Tell of budgets that passed a soft threshold, and send whatever waits to be told."""
+    alerts.raise_budgets()
     alerts.send_due(now=clock.now())
+
+
+@shared_task(name="usage.raise_spend_alerts")
+def raise_spend_alerts() -> None:
+    """Notice days that cost more than is usual, and models without a price."""
+    alerts.raise_spend()
+    alerts.raise_unpriced(now=clock.now())
 
 
 @shared_task(name="usage.refresh_rollups")
@@ -46,21 +49,25 @@ def refresh_rollups() -> None:
     rollups.refresh()
 
 
+@shared_task(name="usage.seal_days")
+def seal_days() -> None:
+    """Seal the days that are over."""
+    seals.seal_due()
+
+
+@shared_task(name="usage.close_months")
+def close_months() -> None:
+    """Close the months whose grace is over."""
+    closing.close_due()
+
+
 @shared_task(name="usage.verify_ledger")
 def verify_ledger() -> None:
-    """Check the ledger and tell the operators if anything is not as it must be."""
+    """Check the ledger, keep the result, and tell the operators if anything is not as it must be."""
+    started_at = clock.now()
     report = verification.verify()
-    if report.is_true:
-        return
-    lines = [f"{found.check}: {found.subject}: {found.fault}" for found in report.findings]
-    for line in lines[:_MOST_NAMED]:
-        log.error("ledger: %s", line)
-    operators = User.objects.filter(is_superuser=True, is_active=True).exclude(email="")
-    EmailMessage(
-        subject=f"The ledger check has {len(lines)} findings",
-        body="\n".join([*lines[:_MOST_NAMED], "", "`manage.py verify_ledger` names them all."]),
-        to=sorted(operators.values_list("email", flat=True)),
-    ).send()
+    verification.announce(verification.record(report, started_at=started_at, ended_at=clock.now()))
+    alerts.send_due(now=clock.now())
 
 
 @shared_task(name="usage.worker_pulse")

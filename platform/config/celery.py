@@ -49,6 +49,17 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
+        "notice unusual spend": {
+            "task": "usage.raise_spend_alerts",
+            "schedule": crontab(minute="*/10"),
+            "options": {"expires": 600},
+        },
+        "seal days that are over": {
+            "task": "usage.seal_days",
+            "schedule": crontab(minute="*/10"),
+            "options": {"expires": 600},
+        },
+        "close months": {"task": "usage.close_months", "schedule": crontab(minute=43), "options": {"expires": 3600}},
         "verify the ledger": {
             "task": "usage.verify_ledger",
             "schedule": crontab(hour=3, minute=17),

@@ -138,6 +138,9 @@ FIELD_KEYS = (
     # Stored secrets are sealed under the first; every one of them opens.
     env.list("SKILLGATE_FIELD_KEYS", default=["development-only-field-key"] if IS_DEVELOPMENT else [])
 )
+# Statements and seals are signed with the first; all of them, and the retired public ones, are known.
+SEAL_KEYS = env.list("SKILLGATE_SEAL_KEYS", default=["development-only-seal-key"] if IS_DEVELOPMENT else [])
+SEAL_RETIRED_KEYS = env.list("SKILLGATE_SEAL_RETIRED_KEYS", default=[])
 CONSOLE_ROLE = env.str("SKILLGATE_CONSOLE_ROLE", default="skillgate_tenant")
 EMAIL_CONFIG = env.email_url("SKILLGATE_EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
@@ -215,6 +218,14 @@ ANTHROPIC_API_KEY = env.str("ANTHROPIC_API_KEY", default="") or ("emulator" if _
 CLAUDE_CONNECT_SECONDS = env.float("SKILLGATE_CLAUDE_CONNECT_SECONDS", default=5.0)
 CLAUDE_SILENCE_SECONDS = env.float("SKILLGATE_CLAUDE_SILENCE_SECONDS", default=60.0)
 CLAUDE_TOTAL_SECONDS = env.float("SKILLGATE_CLAUDE_TOTAL_SECONDS", default=600.0)
+CLAUDE_FIRST_TOKEN_SECONDS = env.float("SKILLGATE_CLAUDE_FIRST_TOKEN_SECONDS", default=120.0)
+CLAUDE_ATTEMPTS = env.int("SKILLGATE_CLAUDE_ATTEMPTS", default=4)
+CLAUDE_RETRY_SECONDS = env.float("SKILLGATE_CLAUDE_RETRY_SECONDS", default=0.5)
+CLAUDE_LONGEST_WAIT_SECONDS = env.float("SKILLGATE_CLAUDE_LONGEST_WAIT_SECONDS", default=30.0)
+CLAUDE_CALLS = env.int("SKILLGATE_CLAUDE_CALLS", default=2000)
+CLAUDE_QUEUE_SECONDS = env.float("SKILLGATE_CLAUDE_QUEUE_SECONDS", default=20.0)
+CLAUDE_BREAKER_FAILURES = env.int("SKILLGATE_CLAUDE_BREAKER_FAILURES", default=10)
+CLAUDE_BREAKER_SECONDS = env.float("SKILLGATE_CLAUDE_BREAKER_SECONDS", default=5.0)
 COUNT_MARGIN_PERCENT = env.float(
     # The provider calls its own token count an estimate; the emulator's is exact.
     "SKILLGATE_COUNT_MARGIN_PERCENT",
@@ -226,6 +237,14 @@ SKILL_MODELS = {
     "balanced": env.str("SKILLGATE_MODEL_BALANCED", default="claude-sonnet-5"),
     "deep": env.str("SKILLGATE_MODEL_DEEP", default="claude-opus-5"),
 }
+
+# --- Finance -----------------------------------------------------------------------------------------------------------
+CLOSING_GRACE_DAYS = env.int("SKILLGATE_CLOSING_GRACE_DAYS", default=3)
+ANTHROPIC_ADMIN_KEY = env.str("ANTHROPIC_ADMIN_KEY", default="") or ("emulator-admin" if _IS_EMULATED else "")
+# Ids, or names in files, of the keys that this platform calls Claude with; empty: every key of the organization is ours.
+ANTHROPIC_KEY_NAMES = env.list("ANTHROPIC_KEY_NAMES", default=[])
+RECONCILIATION_TOLERANCE_PERCENT = env.float("SKILLGATE_RECONCILIATION_TOLERANCE_PERCENT", default=1.0)
+ALERT_WEBHOOK_URL = env.str("SKILLGATE_ALERT_WEBHOOK_URL", default="")
 
 # --- Time and words ----------------------------------------------------------------------------------------------------
 USE_TZ = True

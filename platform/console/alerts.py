@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponseBase
 from console import scope
 from console.pages import page, render
 from tenants.models import Membership
-from usage import raised
+from usage.alerts import latest
 
 _PER_PAGE = 50
 _TOLD = (Membership.Role.OWNER, Membership.Role.ADMIN, Membership.Role.FINANCE)
@@ -17,7 +17,7 @@ def alerts(request: HttpRequest) -> HttpResponseBase:
     tenant = scope.member(request).tenant
     before = request.GET.get("before", "")
     is_number = before.isascii() and before.isdecimal() and len(before) < 19
-    found = raised.latest(tenant.pk, most=_PER_PAGE + 1, before=int(before) if is_number else None)
+    found = latest(tenant.pk, most=_PER_PAGE + 1, before=int(before) if is_number else None)
     told = scope.rows(Membership, request).filter(role__in=_TOLD, user__is_active=True)
     return render(
         request,

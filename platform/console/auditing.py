@@ -10,11 +10,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 
-from console import scope, spreadsheets
+from console import scope
 from console.lists import TenantList, View
 from console.pages import render
 from console.templatetags import humane
-from kit import clock
+from kit import clock, spreadsheets
 from tenants.models import AuditEntry
 
 MOST_EXPORTED = 50_000

@@ -18,6 +18,15 @@ def field_keys_are_set(**_: Any) -> list[CheckMessage]:
 
 
 @register(Tags.security, deploy=True)
+def seal_keys_are_set(**_: Any) -> list[CheckMessage]:
+    """This function will refuse production whose books nobody can trust: unsigned, or signed with a key one can guess."""
+    if settings.SEAL_KEYS and all(len(key) >= _SHORTEST_SECRET for key in settings.SEAL_KEYS):
+        return []
+    hint = "Set it in the environment, outside of the database: seals and statements are signed with it; 32 characters or more."
+    return [Error("SKILLGATE_SEAL_KEYS is not set, or too short.", hint=hint, id="skillgate.E010")]
+
+
+@register(Tags.security, deploy=True)
 def operators_need_a_second_factor(**_: Any) -> list[CheckMessage]:
     """This function will refuse production in which a password alone opens all tenants."""
     if settings.OPERATORS_NEED_TOTP:

@@ -21,6 +21,7 @@ _TENANT: dict[str, list[tuple[str, str, str, str]]] = {
         ("Limits and budgets", "speed", "budgets", "budgets.see"),
         ("Alerts", "notifications", "alerts", "budgets.see"),
     ],
+    "Finance": [("Reports", "payments", "finance", "reports.see")],
     "Tenant": [
         ("Colleagues", "group", "colleagues", "colleagues.see"),
         ("Settings", "tune", "settings", "settings.see"),
@@ -52,7 +53,9 @@ def of_operators(request: Any) -> list[Group]:
         found.setdefault(meta.app_config.verbose_name, []).append(
             _item(str(meta.verbose_name_plural).capitalize(), "table_rows", link)
         )
-    overview = {"title": None, "separator": False, "items": [_item("Overview", "monitoring", reverse("ops:index"))]}
+    first = [("Overview", "monitoring", "index"), ("Finance", "payments", "finance"), ("Prices", "sell", "prices")]
+    items = [_item(title, icon, reverse(f"ops:{name}")) for title, icon, name in first]
+    overview = {"title": None, "separator": False, "items": items}
     return [overview, *({"title": title, "separator": True, "items": items} for title, items in found.items())]
 
 

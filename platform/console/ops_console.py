@@ -1,7 +1,8 @@
 """What `/ops/` consists of: importing this module registers every list of the operators' site."""
 
+from console import finance
 from console.ops import skills, tenants, usage
 from console.sites import ops_site as site
 
 __all__ = ["PARTS", "site"]
-PARTS = (skills, tenants, usage)  # importing them is what registers their lists
+PARTS = (finance, skills, tenants, usage)  # importing them is what registers their lists

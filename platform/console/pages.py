@@ -30,6 +30,7 @@ class Page:
 
 
 _declared: dict[str, Page] = {}
+_declared_for_operators: dict[str, Page] = {}
 
 
 def page(path: str, *, name: str, right: str) -> Callable[[View], View]:
@@ -44,9 +45,24 @@ def page(path: str, *, name: str, right: str) -> Callable[[View], View]:
     return declare
 
 
+def ops_page(path: str, *, name: str) -> Callable[[View], View]:
+    """This function will declare a page of `/ops/`, which operators alone can open."""
+
+    def declare(view: View) -> View:
+        _declared_for_operators[name] = Page(path, name, "", view)
+        return view
+
+    return declare
+
+
 def declared() -> list[Page]:
-    """This function will return every page, in the order of declaration."""
+    """This function will return every page of `/admin/`, in the order of declaration."""
     return list(_declared.values())
+
+
+def declared_for_operators() -> list[Page]:
+    """This function will return every page of `/ops/`, in the order of declaration."""
+    return list(_declared_for_operators.values())
 
 
 def guarded(view: View, *, right: str) -> View:

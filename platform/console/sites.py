@@ -117,6 +117,11 @@ class OpsSite(ConsoleSite):
 
         return operators.show(request)
 
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """This function will return the site's addresses: the pages, then the models."""
+        views = [path(page.path, self.admin_view(page.view), name=page.name) for page in pages.declared_for_operators()]
+        return [*views, *super().get_urls()]
+
     def frame(self, view: View, request: Any, *args: Any, **kwargs: Any) -> Any:
         """This function will send operators without a verified second factor to set one up, and nowhere else."""
         if settings.OPERATORS_NEED_TOTP and not request.user.is_verified() and view.__name__ not in _OWN_ACCOUNT:

@@ -1,13 +1,13 @@
 """What `/admin/` consists of: importing this module registers every list and page of the tenants' site."""
 
-from console import alerts, budgets, colleagues, playground, settings_pages
+from console import alerts, budgets, colleagues, finance, playground, settings_pages
 from console.auditing import AuditList
 from console.keys.lists import KeyList
 from console.sites import tenant_site as site
 from tenants.models import ApiKey, AuditEntry
 
 __all__ = ["PAGES", "site"]
-PAGES = (alerts, budgets, colleagues, playground, settings_pages)  # importing them is what declares their pages
+PAGES = (alerts, budgets, finance, colleagues, playground, settings_pages)  # importing them is what declares their pages
 
 site.register(ApiKey, KeyList)
 site.register(AuditEntry, AuditList)

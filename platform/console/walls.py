@@ -34,7 +34,6 @@ _SPECIAL = {
     "skills_skillcase": (_OWN, "SELECT, INSERT, UPDATE, DELETE"),
     "skills_keypin": (_OWN, "SELECT, INSERT, UPDATE, DELETE"),
     "skills_skillversion": ("EXISTS (SELECT 1 FROM skills_skill s WHERE s.id = skill_id)", "SELECT, INSERT"),
-    "usage_budgetalert": ("EXISTS (SELECT 1 FROM usage_budgetaccount a WHERE a.id = account_id)", "SELECT"),
 }
 _WRITABLE_WHEN_OWN = {"skills_skill", "skills_skilllabel", "skills_skilllabelmove"}
 _READABLE = ("usage_price", "usage_pricebook", "django_content_type")  # the same for everyone

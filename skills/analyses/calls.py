@@ -48,7 +48,7 @@ async def bound(body: dict[str, Any]) -> tuple[int, int]:
 async def counted(caller: Caller, body: dict[str, Any]) -> tuple[int, int] | None:
     """This function will return the same from Claude's own count of the input, which costs a round trip; None without."""
     try:
-        count = await claude.count_tokens(body, environment=caller.environment)
+        count = await claude.count_tokens(body, caller=caller)
     except SkillgateError:
         return None
     read = min(requests.input_bound(body), count + int(count * settings.COUNT_MARGIN_PERCENT / 100))

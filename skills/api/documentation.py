@@ -66,6 +66,15 @@ _RUN = form(
             "anyOf": [_CACHE, {"type": "null"}],
             "description": "What the response cache had to do with it; null for a skill that keeps no answers.",
         },
+        "fallback": {
+            "type": ["object", "null"],
+            "description": "Set when another model answered than the skill's own, or its fixed answer was given.",
+            "properties": {
+                "from": {"type": "string"},
+                "reason": {"type": "string"},
+                "is_fixed_answer": {"type": "boolean"},
+            },
+        },
         "output": {"description": "Text, or JSON that fits the skill's output schema."},
         "citations": {"type": "array", "items": {"type": "object"}},
         "stop_reason": {"type": "string"},

@@ -39,7 +39,8 @@ class Encoder:
         if isinstance(said, RunCompleted):
             output = {"output": said.output, "citations": said.citations, "stop_reason": said.stop_reason}
             output |= rendering.guarded(said)
-            used = {**rendering.usage(said.usage), "model": said.model, **_chosen(said)}
+            used = {**rendering.usage(said.usage), "model": said.model or None, **_chosen(said)}
+            used["fallback"] = rendering.fallback(said)
             return [("output", output), ("usage", used), ("done", {"run_id": self._run_id})]
         return [*_usage(said.usage), ("error", said.error.envelope(request_id=self._request_id))]
 

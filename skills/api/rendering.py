@@ -44,6 +44,13 @@ def cache_header(state: CacheState | None) -> dict[str, str]:
     return {CACHE_HEADER: "off" if state is None else state.outcome}
 
 
+def fallback(done: RunCompleted) -> dict[str, Any] | None:
+    """This function will say for which model another, or the skill's fixed answer, stood in, and why; None when none did."""
+    if done.fallback is None:
+        return None
+    return {"from": done.fallback.from_model, "reason": done.fallback.reason, "is_fixed_answer": not done.model}
+
+
 def completed(done: RunCompleted, *, version: Version, model: str) -> dict[str, Any]:
     """This function will render a run's answer."""
     return {
@@ -55,6 +62,7 @@ def completed(done: RunCompleted, *, version: Version, model: str) -> dict[str, 
         "model": done.model or model,
         "route": route(done.route),
         "cache": cache(done.cache),
+        "fallback": fallback(done),
         "output": done.output,
         "citations": done.citations,
         "stop_reason": done.stop_reason,

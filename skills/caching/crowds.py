@@ -153,6 +153,7 @@ class _Crowd:
         """This function will go on until nobody waits any more."""
         while self._waiting():
             await self._serve()
+            self.looked = asyncio.get_running_loop().create_future()  # who comes from here on is in for another look
             await self._lead.let_go()
             self._lead = self._lead.again()
 

@@ -48,6 +48,7 @@ def _faults(content: Content) -> Iterator[tuple[str, str]]:
         yield from _field_faults(content)
         yield from _output_faults(content)
         yield from _message_faults(content)
+        yield from _fallback_faults(content)
 
 
 def _unwritable(content: Content) -> Iterator[tuple[str, str]]:
@@ -86,7 +87,7 @@ def _token_faults(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def _policy_faults(policy: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    known = {"fallbacks", "kind", *(_PART_BYTES if policy.get("kind") == ANALYSIS else _PARTS)}
+    known = {"fallbacks", "fallback_answer", "kind", *(_PART_BYTES if policy.get("kind") == ANALYSIS else _PARTS)}
     if unknown := sorted(policy.keys() - known):
         yield "policy", f"does not know `{unknown[0]}`."
     if policy.get("kind", ANALYSIS) != ANALYSIS:
@@ -150,6 +151,25 @@ def _output_schema_faults(content: Content) -> Iterator[tuple[str, str]]:
         schemas.check_output(content.output_schema, at="output_schema")
     except InvalidRequest as fault:
         yield str(fault.details["path"]), fault.message
+
+
+def _fallback_faults(content: Content) -> Iterator[tuple[str, str]]:
+    """The fixed answer keeps the skill's promise as any other does; where the schema depends on the input nobody can tell."""
+    answer = content.policy.get("fallback_answer")
+    if answer is None:
+        return
+    if content.is_analysis:
+        yield "policy/fallback_answer", "is of no use to an analysis."
+    elif content.output_schema is None:
+        if not isinstance(answer, str) or not answer.strip():
+            yield "policy/fallback_answer", "must be a text, as the skill answers in text."
+    elif next(schemas.input_references(content.output_schema), None) is not None:
+        yield "policy/fallback_answer", "cannot be promised, because the output schema depends on the input."
+    else:
+        try:
+            schemas.validate(content.output_schema, answer)
+        except InvalidRequest as fault:
+            yield "policy/fallback_answer", f"does not fit the output schema: {fault.message}"
 
 
 def _message_faults(content: Content) -> Iterator[tuple[str, str]]:

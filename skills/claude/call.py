@@ -14,6 +14,7 @@ from kit.errors import SkillgateError
 from skills.claude import faults
 from skills.claude.client import client
 from skills.claude.observation import Observation
+from skills.claude.places import Place
 
 _HIDDEN = ("thinking", "redacted_thinking")
 _PIECE_BYTES = 4_096  # decoded at a time: whoever reads slowly holds no more of decoded events than this
@@ -33,16 +34,23 @@ class Call:
     """One call of `POST /v1/messages`; `observed` says at any moment what is known of it."""
 
     def __init__(
-        self, body: dict[str, Any], *, environment: str, reference: str, headers: Mapping[str, str] | None = None
+        self,
+        body: dict[str, Any],
+        *,
+        place: Place,
+        reference: str,
+        headers: Mapping[str, str] | None = None,
+        within: float | None = None,
     ) -> None:
         self._body = body
         self._headers = dict(headers or {})
-        self._environment = environment
+        self._place = place
         self._reference = reference
+        self._within = settings.CLAUDE_TOTAL_SECONDS if within is None else within
         self.observed = Observation()
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """This function will make the call and yield its events up to `message_stop`.
+        """This function will make the call and yield its events up to `message_stop`, in at most `within` seconds.
 
         Raises the errors of `kit.errors` that upstream faults map to. However it ends, also by
         cancellation, `observed` is complete afterwards.
@@ -50,25 +58,39 @@ class Call:
         seen = self.observed
         seen.started_at = seen.last_seen_at = clock.monotonic()
         try:
-            async with asyncio.timeout(settings.CLAUDE_TOTAL_SECONDS):
+            async with asyncio.timeout(min(self._within, settings.CLAUDE_FIRST_TOKEN_SECONDS)) as patience:
                 async with aclosing(self._read()) as events:
                     async for event in events:
+                        had_output = seen.first_output_at is not None
                         self._observe(event)
+                        if not had_output and seen.first_output_at is not None:
+                            self._allow_all(patience)
                         yield event
             if not seen.is_finished:
                 raise self._fail(faults.truncated())
         except faults.BROKEN as raised:
-            raise self._fail(faults.of_exception(raised)) from raised
+            is_own_key = self._place.key.kind == "own"
+            raise self._fail(faults.of_exception(raised, phase=self._phase, is_own_key=is_own_key)) from raised
         except TimeoutError as late:
-            raise self._fail(faults.of_error_event("timeout_error")) from late
+            is_over = clock.monotonic() - seen.started_at >= self._within
+            raise self._fail(faults.late("total" if is_over else "first_token")) from late
         except (asyncio.CancelledError, GeneratorExit):
             seen.is_cancelled = not seen.is_finished
             raise
         finally:
             seen.ended_at = clock.monotonic()
 
+    @property
+    def _phase(self) -> faults.Phase:
+        return "first_token" if self.observed.first_output_at is None else "between_tokens"
+
+    def _allow_all(self, patience: asyncio.Timeout) -> None:
+        """The answer has begun: from here on only the whole time counts, and the transport's own patience with silence."""
+        elapsed = clock.monotonic() - self.observed.started_at
+        patience.reschedule(asyncio.get_running_loop().time() + max(0.0, self._within - elapsed))
+
     async def _read(self) -> AsyncGenerator[StreamEvent, None]:
-        sdk = client(self._environment)
+        sdk = await client(self._place.key)
         decoder = sse.Decoder()
         self.observed.is_sent = True
         # The body goes as it is: the SDK's models would only parse and rebuild it.
@@ -81,6 +103,7 @@ class Call:
             extra_headers={**self._headers, "x-client-reference": self._reference},
         ) as response:
             self.observed.request_id = (response.request_id or "")[:128]
+            self._place.heed(response.headers)
             async for chunk in response.iter_bytes():
                 for start in range(0, len(chunk), _PIECE_BYTES):
                     for event in decoder.feed(chunk[start : start + _PIECE_BYTES]):

@@ -1,4 +1,7 @@
-"""One SDK client for each event loop and environment, with limits and timeouts of our own."""
+"""One SDK client for each event loop and provider key, with limits and timeouts of our own.
+
+A tenant's own key is read when its first call comes and again after a minute or a change; it is never logged.
+"""
 
 import asyncio
 import socket
@@ -11,15 +14,24 @@ import httpx2
 from anthropic._vendor.httpx_aiohttp import AiohttpTransport  # what DefaultAioHttpClient is made of
 from django.conf import settings
 
-from kit import loops
+from kit import clock, control, loops
 from kit.errors import Unavailable
+from skills.claude import provider
 from skills.claude.faults import translated
+from skills.claude.provider import Kind, ProviderKey
+from tenants import provider_keys
+from tenants.keys import Caller
 
 _CONNECTIONS = 4_000
 _KEEPALIVE_SECONDS = 30.0
 _READ_AHEAD_BYTES = 8 * 1024
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, anthropic.AsyncAnthropic]] = WeakKeyDictionary()
+_KNOWN_SECONDS = 60.0
+_MOST_OWN = 1_000
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Kind, anthropic.AsyncAnthropic]] = WeakKeyDictionary()
+_own: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[float, anthropic.AsyncAnthropic]]] = (
+    WeakKeyDictionary()
+)
 
 
 def timeouts() -> httpx2.Timeout:
@@ -32,24 +44,47 @@ def timeouts() -> httpx2.Timeout:
     )
 
 
-def client(environment: str) -> anthropic.AsyncAnthropic:
-    """This function will return the running loop's client for keys of an environment.
+async def client(key: ProviderKey) -> anthropic.AsyncAnthropic:
+    """This function will return the running loop's client for a provider key.
 
-    Test keys reach the emulator and nothing else; Unavailable when there is none.
+    Test keys reach the emulator and nothing else; Unavailable when there is none, or no database to read a
+    tenant's own key from.
     """
+    if key.kind == "own":
+        return await _of_tenant(key.tenant_id)
+    return _shared(key.kind)
+
+
+async def _of_tenant(tenant_id: int) -> anthropic.AsyncAnthropic:
+    of_loop = _own.setdefault(asyncio.get_running_loop(), {})
+    read_at, known = of_loop.get(tenant_id, (0.0, None))
+    if known is not None and clock.monotonic() - read_at < _KNOWN_SECONDS:
+        return known
+    secret = await provider_keys.reveal(tenant_id)
+    shared = _shared("platform")
+    if secret is None:  # removed a moment ago
+        return shared
+    while len(of_loop) >= _MOST_OWN:
+        of_loop.pop(next(iter(of_loop)))
+    made = shared.with_options(api_key=secret)  # the connections are the same ones
+    of_loop[tenant_id] = (clock.monotonic(), made)
+    return made
+
+
+def _shared(kind: Kind) -> anthropic.AsyncAnthropic:
     of_loop = _clients.get(asyncio.get_running_loop())
     if of_loop is None:
         of_loop = _clients[asyncio.get_running_loop()] = {}
         loops.at_close(close, name="close Claude clients")
-    if environment not in of_loop:
-        of_loop[environment] = _build(environment)
-    return of_loop[environment]
+    if kind not in of_loop:
+        of_loop[kind] = _build(kind)
+    return of_loop[kind]
 
 
-def _build(environment: str) -> anthropic.AsyncAnthropic:
-    if environment == "test" and not settings.EMULATOR_URL:
+def _build(kind: Kind) -> anthropic.AsyncAnthropic:
+    is_test = kind == "emulator"
+    if is_test and not settings.EMULATOR_URL:
         raise Unavailable("Test keys are answered by the emulator, and none is running here.", retry_after=60)
-    is_test = environment == "test"
     return anthropic.AsyncAnthropic(
         api_key="emulator" if is_test else settings.ANTHROPIC_API_KEY,
         base_url=settings.EMULATOR_URL if is_test else settings.ANTHROPIC_BASE_URL,
@@ -84,16 +119,33 @@ def _small_socket(address: Any) -> socket.socket:
 
 async def close() -> None:
     """This function will close the running loop's clients."""
+    _own.pop(asyncio.get_running_loop(), None)
     for opened in (_clients.pop(asyncio.get_running_loop(), None) or {}).values():
         await opened.close()
 
 
-async def count_tokens(body: dict[str, Any], *, environment: str) -> int:
+async def count_tokens(body: dict[str, Any], *, caller: Caller) -> int:
     """This function will ask Claude how many input tokens a request has; it costs nothing.
 
     Raises the family of `kit.errors` that upstream faults map to.
     """
     counted = {name: body[name] for name in _COUNTED if name in body}
-    with translated():
-        answer = await client(environment).messages.count_tokens(model=body["model"], messages=(), extra_body=counted)
+    key = provider.of(caller)
+    sdk = await client(key)
+    with translated(is_own_key=key.kind == "own"):
+        answer = await sdk.messages.count_tokens(model=body["model"], messages=(), extra_body=counted)
     return int(answer.input_tokens)
+
+
+def _forget(message: control.Message) -> None:
+    for of_loop in tuple(_own.values()):
+        of_loop.pop(message["tenant_id"], None)
+
+
+def _forget_all(_: control.Message) -> None:
+    for of_loop in tuple(_own.values()):
+        of_loop.clear()
+
+
+control.subscribe("tenant.changed", _forget)
+control.subscribe(control.CONNECTED, _forget_all)

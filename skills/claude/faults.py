@@ -4,11 +4,15 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from math import ceil
+from typing import Literal
 
 import aiohttp
 import anthropic
 import httpx2
 
+from kit import clock
 from kit.errors import (
     InvalidRequest,
     RateLimited,
@@ -19,33 +23,63 @@ from kit.errors import (
     UpstreamTimeout,
 )
 
+Phase = Literal["connect", "first_token", "between_tokens", "total"]
 BROKEN = (anthropic.APIError, httpx2.HTTPError, httpx2.StreamError, json.JSONDecodeError, UnicodeDecodeError)
 _LONGEST_RETRY_AFTER = 600
+_MOST_SECONDS = 1e9
+_PASSING = (408, 409, 429)
+_LATE: dict[Phase, str] = {
+    "connect": "No connection to Claude came about in time.",
+    "first_token": "Claude did not begin its answer in time.",
+    "between_tokens": "Claude fell silent in the middle of its answer.",
+    "total": "Claude did not finish its answer in time.",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: the error for the caller, its name for the ledger, and whether upstream surely billed nothing."""
+    """One fault: the error for the caller, its name for the ledger, and what it tells those who try again.
+
+    `is_unbilled`: upstream surely billed nothing. `is_passing`: another attempt can help, after `retry_after`
+    seconds if Claude named them. `is_outage`: Claude itself is unwell. `is_limited`: its rate limit is reached.
+    """
 
     error: SkillgateError
     name: str
     is_unbilled: bool
+    is_passing: bool = False
+    is_outage: bool = False
+    is_limited: bool = False
+    retry_after: float | None = None
 
 
-def of_exception(raised: BaseException) -> Fault:
-    """This function will classify what the SDK or its transport raised."""
+def of_exception(raised: BaseException, *, phase: Phase = "first_token", is_own_key: bool = False) -> Fault:
+    """This function will classify what the SDK or its transport raised in a phase of a call."""
     if isinstance(raised, anthropic.APIStatusError):
-        return _of_status(raised)
+        return _of_status(raised, is_own_key=is_own_key)
     if isinstance(raised, anthropic.APITimeoutError | httpx2.TimeoutException):
-        unsent = _never_connected(raised)
-        return Fault(UpstreamTimeout("Claude did not answer in time. Try again."), "upstream_timeout", unsent)
+        return late("connect" if _never_connected(raised) else phase)
     if isinstance(raised, anthropic.APIConnectionError):
         message = "Claude could not be reached. Try again."
-        return Fault(UpstreamFailed(message), "upstream_unreachable", _never_connected(raised))
+        return Fault(
+            UpstreamFailed(message), "upstream_unreachable", _never_connected(raised), is_passing=True, is_outage=True
+        )
     return Fault(
         UpstreamFailed("Claude's answer broke off or could not be read. Try again."),
         "upstream_broken",
         is_unbilled=False,
+        is_passing=isinstance(raised, httpx2.HTTPError),  # the connection broke; what cannot be read stays so
+    )
+
+
+def late(phase: Phase) -> Fault:
+    """This function will describe a call whose time ran out in a phase; only the connection is worth another attempt."""
+    return Fault(
+        UpstreamTimeout(f"{_LATE[phase]} Try again.", phase=phase),
+        "upstream_timeout",
+        is_unbilled=phase == "connect",
+        is_passing=phase == "connect",
+        is_outage=phase in ("connect", "first_token"),
     )
 
 
@@ -64,13 +98,20 @@ def _never_connected(raised: BaseException | None) -> bool:
 def of_error_event(error_type: str) -> Fault:
     """This function will classify an `error` event inside a stream."""
     if error_type == "overloaded_error":
-        return Fault(UpstreamOverloaded("Claude is overloaded. Try again in a moment."), error_type, is_unbilled=False)
+        overloaded = UpstreamOverloaded("Claude is overloaded. Try again in a moment.")
+        return Fault(overloaded, error_type, is_unbilled=False, is_passing=True, is_outage=True)
     if error_type == "rate_limit_error":
-        return Fault(_limited(5), error_type, is_unbilled=False)
+        return Fault(_limited(5), error_type, is_unbilled=False, is_passing=True, is_limited=True)
     if error_type == "timeout_error":
-        return Fault(UpstreamTimeout("Claude did not finish in time. Try again."), error_type, is_unbilled=False)
+        slow = UpstreamTimeout("Claude did not finish in time. Try again.")
+        return Fault(slow, error_type, is_unbilled=False, is_passing=True, is_outage=True)
+    is_api_error = error_type == "api_error"
     return Fault(
-        UpstreamFailed("Claude failed in the middle of its answer. Try again."), error_type[:64], is_unbilled=False
+        UpstreamFailed("Claude failed in the middle of its answer. Try again."),
+        error_type[:64],
+        is_unbilled=False,
+        is_passing=is_api_error,
+        is_outage=is_api_error,
     )
 
 
@@ -80,16 +121,17 @@ def truncated() -> Fault:
         UpstreamFailed("Claude's answer ended before it was complete. Try again."),
         "upstream_truncated",
         is_unbilled=False,
+        is_passing=True,
     )
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(*, is_own_key: bool = False) -> Iterator[None]:
     """This function will turn what the SDK raises inside the block into our errors."""
     try:
         yield
     except BROKEN as raised:
-        raise of_exception(raised).error from raised
+        raise of_exception(raised, is_own_key=is_own_key).error from raised
 
 
 def _limited(retry_after: int) -> RateLimited:
@@ -100,11 +142,29 @@ def _limited(retry_after: int) -> RateLimited:
     )
 
 
-def _of_status(raised: anthropic.APIStatusError) -> Fault:
+def _of_status(raised: anthropic.APIStatusError, *, is_own_key: bool) -> Fault:
+    status = raised.status_code
     name = str(raised.type or f"upstream_{raised.status_code}")[:64]
     # Only Claude's own words prove that nothing was billed; a proxy's error page does not.
-    unbilled = raised.type is not None or raised.status_code < 500
-    return Fault(_error_of_status(raised), name, unbilled)
+    unbilled = raised.type is not None or status < 500
+    return Fault(
+        _refused_key(is_own_key=is_own_key) if status in (401, 403) else _error_of_status(raised),
+        name,
+        unbilled,
+        is_passing=(status in _PASSING or status >= 500) and raised.response.headers.get("x-should-retry") != "false",
+        is_outage=status >= 500,
+        is_limited=status == 429,
+        retry_after=_asked_to_wait(raised),
+    )
+
+
+def _refused_key(*, is_own_key: bool) -> SkillgateError:
+    if is_own_key:
+        return UpstreamFailed(
+            "Claude refused the tenant's own Anthropic key. Ask the tenant's owner to replace it.",
+            reason="provider_key_refused",
+        )
+    return UpstreamFailed("The platform's own credentials were refused by Claude; the operator has to look into it.")
 
 
 def _error_of_status(raised: anthropic.APIStatusError) -> SkillgateError:
@@ -122,18 +182,28 @@ def _error_of_status(raised: anthropic.APIStatusError) -> SkillgateError:
             "Claude does not accept this request for this model. Check its size, model and parameters.",
             reason="upstream_refused",
         )
-    if status in (401, 403):
-        return UpstreamFailed(
-            "The platform's own credentials were refused by Claude; the operator has to look into it."
-        )
     if status == 404:
         return UpstreamFailed("Claude does not know the model of this skill; the operator has to look into it.")
     return UpstreamFailed("Claude failed to answer. Try again.")
 
 
 def _retry_after(raised: anthropic.APIStatusError) -> int:
+    seconds = _asked_to_wait(raised)
+    return 5 if seconds is None else int(min(max(ceil(seconds), 1), _LONGEST_RETRY_AFTER))
+
+
+def _asked_to_wait(raised: anthropic.APIStatusError) -> float | None:
+    """Seconds, or a date, as the header may be either; nothing for what is neither."""
+    told = raised.response.headers.get("retry-after", "")
     try:
-        seconds = float(raised.response.headers.get("retry-after", ""))
+        seconds = float(told)
     except ValueError:
-        return 5
-    return int(min(max(seconds, 1.0), _LONGEST_RETRY_AFTER)) if seconds == seconds else 5
+        return _until(told)
+    return seconds if 0 <= seconds < _MOST_SECONDS else None
+
+
+def _until(date: str) -> float | None:
+    try:
+        return max(0.0, (parsedate_to_datetime(date) - clock.now()).total_seconds())
+    except (TypeError, ValueError):  # a date without a time zone cannot be compared
+        return None

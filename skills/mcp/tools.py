@@ -10,7 +10,7 @@ from mcp.server import ServerRequestContext
 from kit import clock, ids
 from kit.errors import NotFound, SkillgateError, Unavailable
 from skills import catalog, runs
-from skills.api import rendering
+from skills.api import rendering, views
 from skills.events import RunCompleted, RunFailed, RunStarted, RunText
 from skills.mcp import promises
 from skills.runs import Order, Run
@@ -49,6 +49,7 @@ async def call_tool(context: Context, asked: types.CallToolRequestParams) -> typ
                 input=asked.arguments or {},
                 entry_point="mcp",
                 request_id=request_id,
+                freshness=views.freshness(_header(context, b"cache-control")),
             )
         )
         return _completed(await _followed(run, context), version=version)
@@ -123,6 +124,10 @@ def _failed(error: SkillgateError, *, request_id: str) -> types.CallToolResult:
 def _caller(context: Context) -> Caller:
     caller: Caller = _scope(context)[CALLER]
     return caller
+
+
+def _header(context: Context, name: bytes) -> str:
+    return ",".join(value.decode("latin-1") for key, value in _scope(context)["headers"] if key.lower() == name)
 
 
 def _scope(context: Context) -> dict[str, Any]:

@@ -77,7 +77,7 @@ async def count_tokens(caller: Caller, body: Json) -> tuple[int, limits.Decision
     call_id = str(ids.uuid7())
     decision = await limits.take(caller, tokens=0, call_id=call_id)
     try:
-        return await claude.count_tokens(body, environment=caller.environment), decision
+        return await claude.count_tokens(body, caller=caller), decision
     finally:
         await limits.refund(caller, tokens=0, call_id=call_id)
 
@@ -101,7 +101,7 @@ class Relay(Flight[Relayed]):
         """This function will relay everything up to the end."""
         pings = loops.start(self._ping(), name=f"pings of {self.admitted.call_id}")
         try:
-            await self.attempt(self._body, self.admitted.reservation)
+            await self.pursue(self._body, self.admitted.reservation)
         finally:
             pings.cancel()
         return self._stop
@@ -116,6 +116,7 @@ class Relay(Flight[Relayed]):
             self._stop = event
         else:
             self._said_at = clock.monotonic()
+            self.is_heard = True
             await self.say(event)
 
     async def _ping(self) -> None:

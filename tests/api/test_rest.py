@@ -251,9 +251,11 @@ def test_the_docs_load_nothing_from_elsewhere(send: Send) -> None:
     assert b"https://" not in page.raw
 
 
-@pytest.mark.parametrize("kind", ["http_400", "http_401", "http_404", "http_429", "http_500", "http_529", "html_502"])
+@pytest.mark.parametrize(
+    "kind", ["http_400", "http_401", "http_404", "http_429:0.01", "http_500", "http_529", "html_502"]
+)
 def test_an_upstream_refusal_is_mapped_and_costs_nothing_it_did_not(kind: str, send: Send, key: Key) -> None:
-    expected = {"http_400": 400, "http_429": 429, "http_529": 529}.get(kind, 502)
+    expected = {"http_400": 400, "http_429:0.01": 429, "http_529": 529}.get(kind, 502)
 
     answered = send("/v1/skills/complete", {"input": {"prompt": f"Say hello. [[emulator:{kind}]]"}})
 

@@ -14,7 +14,7 @@ from console.templatetags import humane
 from kit import clock
 from tenants.models import ApiKey, Tenant, User
 from tests.console.conftest import Cast
-from usage import latencies, pricing, raised, reports, scale, standings
+from usage import alerts, latencies, pricing, reports, scale, standings
 
 pytestmark = pytest.mark.django_db
 PAGES = ("", "alerts/", "budgets/", "settings/", "colleagues/", "tenants/apikey/", "tenants/auditentry/")
@@ -101,20 +101,20 @@ def test_latencies_are_those_of_the_events(seeded: list[Tenant]) -> None:
 
 def test_alerts_are_listed_page_by_page_and_only_ones_own(seeded: list[Tenant]) -> None:
     tenant = seeded[0]
-    with connection.cursor() as cursor:  # however young the month is
-        cursor.execute(
-            'INSERT INTO usage_budgetalert (account_id, unit, threshold, used, "limit")'
-            " SELECT id, 'tokens', 1, settled_tokens, settled_tokens FROM usage_budgetaccount"
-        )
-    everything = raised.latest(tenant.pk, most=1000)
+    for number in range(3):  # however young the month is
+        for one in seeded[:2]:
+            alerts.raise_alert(
+                "spend", once=f"{one.pk} {number}", tenant_id=one.pk, title=f"Dear day {number}", text="Look."
+            )
+    everything = alerts.latest(tenant.pk, most=1000)
 
-    first = raised.latest(tenant.pk, most=2)
-    rest = raised.latest(tenant.pk, most=1000, before=first[-1].id)
+    first = alerts.latest(tenant.pk, most=2)
+    rest = alerts.latest(tenant.pk, most=1000, before=first[-1].id)
 
     assert len(everything) > 2
     assert [*first, *rest] == everything
     assert {alert.tenant_id for alert in everything} == {tenant.pk}
-    assert everything[0].said in owner_of(tenant).get("/admin/alerts/").content.decode()
+    assert everything[0].title in owner_of(tenant).get("/admin/alerts/").content.decode()
 
 
 def test_an_overview_without_anything_says_how_to_begin(cast: Cast) -> None:

@@ -10,9 +10,9 @@ from django.db import DatabaseError, connection, transaction
 from pytest_django import Settings
 
 from console.budgets import burndown
-from console.spreadsheets import harmless
 from kit import clock
 from kit.errors import Unavailable
+from kit.spreadsheets import harmless
 from tenants import audit, budgets, provider_keys, seals
 from tenants.models import AuditEntry, Budget, BudgetIncrease, Tenant
 from tests.console.conftest import Cast

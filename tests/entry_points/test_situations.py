@@ -12,27 +12,28 @@ PROMPT = "Tell me about the white rabbit."
 # Slow enough to be left or revoked in the middle: 60 words, some 50 ms each.
 SLOW = Wish(f"{PROMPT} [[emulator:words:60]] [[emulator:chunk_ms:50]]")
 
-# Fault on demand → the error's type at every door, and the state its usage event ends in.
+ALL = 4  # what another attempt could help is attempted so often, unless something of the answer was heard
+# Fault on demand → the error's type at every door, the state of its usage events, and how many attempts there are.
 FAULTS = {
-    "http_400": ("invalid_request_error", "released"),
-    "http_401": ("api_error", "released"),
-    "http_403": ("api_error", "released"),
-    "http_404": ("api_error", "released"),
-    "http_413": ("request_too_large", "released"),
-    "http_429": ("rate_limit_error", "released"),
-    "http_500": ("api_error", "released"),
-    "http_529": ("overloaded_error", "released"),
-    "html_502": ("api_error", "estimated"),
-    "malformed_json:2": ("api_error", "estimated"),
-    "reset": ("api_error", "estimated"),
-    "drop:2": ("api_error", "estimated"),
-    "hangup:2": ("api_error", "estimated"),
-    "truncate:2": ("api_error", "estimated"),
-    "error_event:2": ("overloaded_error", "estimated"),
-    "silence:2": ("timeout_error", "estimated"),
-    "usage_missing": ("ok", "estimated"),
-    "usage_absurd:huge": ("ok", "estimated"),
-    "usage_absurd:negative": ("ok", "estimated"),
+    "http_400": ("invalid_request_error", "released", 1),
+    "http_401": ("api_error", "released", 1),
+    "http_403": ("api_error", "released", 1),
+    "http_404": ("api_error", "released", 1),
+    "http_413": ("request_too_large", "released", 1),
+    "http_429:0.01": ("rate_limit_error", "released", ALL),
+    "http_500": ("api_error", "released", ALL),
+    "http_529": ("overloaded_error", "released", ALL),
+    "html_502": ("api_error", "estimated", ALL),
+    "malformed_json:2": ("api_error", "estimated", 1),
+    "reset": ("api_error", "estimated", ALL),
+    "drop:2": ("api_error", "estimated", 1),
+    "hangup:2": ("api_error", "estimated", 1),
+    "truncate:2": ("api_error", "estimated", 1),
+    "error_event:2": ("overloaded_error", "estimated", 1),
+    "silence:2": ("timeout_error", "estimated", 1),
+    "usage_missing": ("ok", "estimated", 1),
+    "usage_absurd:huge": ("ok", "estimated", 1),
+    "usage_absurd:negative": ("ok", "estimated", 1),
 }
 # Where the client is when it leaves: how many pieces it has seen, or after how long at the latest.
 LEAVING = {
@@ -80,15 +81,17 @@ async def test_a_call_over_the_budget_is_refused(door: Door, make_key: MakeKey) 
 
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_an_upstream_fault_is_told_and_booked(door: Door, fault: str, key: Key) -> None:
-    kind, state = FAULTS[fault]
+    kind, state, attempts = FAULTS[fault]
 
     outcome = await door.call(key.secret, Wish(f"{PROMPT} [[emulator:words:20]] [[emulator:{fault}]]"))
 
-    event = key.event()
-    billed = sum(sum(entry["usage"].values()) for entry in key.billed())
-    assert (outcome.kind, event["state"]) == (kind, state)
-    assert event["charged_tokens"] >= billed
-    assert len(key.billed()) <= 1
+    events, billed = key.events(), {entry["client_reference"]: entry["usage"] for entry in key.billed()}
+    assert (outcome.kind, [event["state"] for event in events]) == (kind, [state] * attempts)
+    assert [event["attempt"] for event in events] == list(range(1, attempts + 1))
+    assert len(key.billed()) == len(billed) <= attempts
+    assert len({event["run_id"] for event in events}) == 1
+    for event in events:
+        assert event["charged_tokens"] >= sum(billed.get(str(event["id"]), {}).values())
 
 
 async def test_a_key_revoked_in_the_middle_ends_the_call_at_once(door: Door, make_key: MakeKey) -> None:

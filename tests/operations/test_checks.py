@@ -17,6 +17,7 @@ PRODUCTION = {
     "SKILLGATE_SECRET_KEY": _LONG,
     "SKILLGATE_KEY_PEPPER": _LONG,
     "SKILLGATE_FIELD_KEYS": _LONG,
+    "SKILLGATE_SEAL_KEYS": _LONG,
     "SKILLGATE_ALLOWED_HOSTS": "skillgate.example",
     "SKILLGATE_BASE_URL": "https://skillgate.example",
     "SKILLGATE_TRUSTED_PROXIES": "10.0.0.0/8",
@@ -48,7 +49,14 @@ def test_a_complete_deployment_has_nothing_to_mend() -> None:
 
 def test_a_deployment_without_any_secret_hears_all_their_names_and_no_traceback() -> None:
     nothing = dict.fromkeys(
-        ("SKILLGATE_SECRET_KEY", "SKILLGATE_KEY_PEPPER", "SKILLGATE_FIELD_KEYS", "ANTHROPIC_API_KEY"), ""
+        (
+            "SKILLGATE_SECRET_KEY",
+            "SKILLGATE_KEY_PEPPER",
+            "SKILLGATE_FIELD_KEYS",
+            "SKILLGATE_SEAL_KEYS",
+            "ANTHROPIC_API_KEY",
+        ),
+        "",
     )
 
     said = check(**nothing)
@@ -63,6 +71,7 @@ def test_a_deployment_without_any_secret_hears_all_their_names_and_no_traceback(
         ({"KEY_PEPPERS": {"1": "short"}}, "skillgate.E002"),
         ({"EMULATOR_URL": EMULATOR, "ANTHROPIC_BASE_URL": EMULATOR}, "skillgate.E004"),
         ({"FIELD_KEYS": ["short"]}, "skillgate.E005"),
+        ({"SEAL_KEYS": ["short"]}, "skillgate.E010"),
         ({"CELERY_BROKER_URL": ""}, "skillgate.E007"),
         ({"SECURE_SSL_REDIRECT": True, "SECURE_PROXY_SSL_HEADER": None}, "skillgate.E008"),
         ({"METRICS_TOKEN": "guess"}, "skillgate.E009"),

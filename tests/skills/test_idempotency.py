@@ -92,7 +92,9 @@ def test_keys_of_other_callers_are_other_keys(live: Live) -> None:
 def test_what_spent_nothing_is_not_kept_so_that_a_retry_can_pass(live: Live, fault: str, status: int) -> None:
     marker = uuid4().hex
     body = {"input": {"text": f"A story of {marker}."}}
-    httpx2.post(f"{live.emulator_url}/_emulator/faults", json={"kind": fault, "count": 1, "marker": marker})
+    httpx2.post(
+        f"{live.emulator_url}/_emulator/faults", json={"kind": fault, "count": 4, "marker": marker, "retry_after": 0.01}
+    )
     headers = {"Idempotency-Key": marker}
 
     failed = live.post(RUN, body, headers=headers)
@@ -103,7 +105,7 @@ def test_what_spent_nothing_is_not_kept_so_that_a_retry_can_pass(live: Live, fau
     assert passed.status_code == 200
     assert "Idempotent-Replayed" not in passed.headers
     assert replayed.content == passed.content
-    assert [event["state"] for event in live.events()] == ["released", "settled"]
+    assert [event["state"] for event in live.events()] == [*["released"] * 4, "settled"]
 
 
 def test_refusals_are_not_kept(live: Live) -> None:

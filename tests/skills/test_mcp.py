@@ -177,19 +177,22 @@ async def test_a_call_over_the_rate_limit_is_a_result_that_says_when(make_key: M
     ("fault", "kind", "state"),
     [
         ("http_529", "overloaded_error", "released"),
-        ("http_429", "rate_limit_error", "released"),
+        ("http_429:0.01", "rate_limit_error", "released"),
         ("drop", "api_error", "estimated"),
         ("truncate", "api_error", "estimated"),
         ("error_event", "overloaded_error", "estimated"),
         ("silence", "timeout_error", "estimated"),
     ],
 )
-async def test_each_fault_of_claude_is_a_result_and_booked_once(key: Key, fault: str, kind: str, state: str) -> None:
+async def test_each_fault_of_claude_is_a_result_and_each_attempt_booked(
+    key: Key, fault: str, kind: str, state: str
+) -> None:
     async with connected(key, era="auto") as client:
         error = envelope(await client.call_tool("summarize", {"text": f"A cat [[emulator:{fault}]]"}))
 
+    attempts = 4 if state == "released" else 1
     assert error["type"] == kind
-    assert key.event()["state"] == state
+    assert [event["state"] for event in key.events()] == [state] * attempts
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -230,30 +230,30 @@ def test_a_beta_header_that_is_no_list_of_names_is_refused(gateway: Gateway, key
 
 FAULTS = [
     # fault, status, type, and how its usage event is closed
-    ("http_400", 400, "invalid_request_error", "released"),
-    ("http_401", 502, "api_error", "released"),
-    ("http_403", 502, "api_error", "released"),
-    ("http_404", 502, "api_error", "released"),
-    ("http_413", 413, "request_too_large", "released"),
-    ("http_429", 429, "rate_limit_error", "released"),
-    ("http_500", 502, "api_error", "released"),
-    ("http_529", 529, "overloaded_error", "released"),
-    ("html_502", 502, "api_error", "estimated"),
-    ("reset", 502, "api_error", "estimated"),
-    ("drop", 502, "api_error", "estimated"),
-    ("hangup", 502, "api_error", "estimated"),
-    ("truncate", 502, "api_error", "estimated"),
-    ("malformed_json", 502, "api_error", "estimated"),
-    ("error_event", 529, "overloaded_error", "estimated"),
-    ("silence", 504, "timeout_error", "estimated"),
+    ("http_400", 400, "invalid_request_error", "released", 1),
+    ("http_401", 502, "api_error", "released", 1),
+    ("http_403", 502, "api_error", "released", 1),
+    ("http_404", 502, "api_error", "released", 1),
+    ("http_413", 413, "request_too_large", "released", 1),
+    ("http_429:0.01", 429, "rate_limit_error", "released", 4),
+    ("http_500", 502, "api_error", "released", 4),
+    ("http_529", 529, "overloaded_error", "released", 4),
+    ("html_502", 502, "api_error", "estimated", 4),
+    ("reset", 502, "api_error", "estimated", 4),
+    ("drop", 502, "api_error", "estimated", 1),
+    ("hangup", 502, "api_error", "estimated", 1),
+    ("truncate", 502, "api_error", "estimated", 1),
+    ("malformed_json", 502, "api_error", "estimated", 1),
+    ("error_event", 529, "overloaded_error", "estimated", 1),
+    ("silence", 504, "timeout_error", "estimated", 1),
 ]
 IN_THE_STREAM = {"drop", "hangup", "truncate", "malformed_json", "error_event", "silence"}
 
 
 @pytest.mark.parametrize("is_streamed", [False, True], ids=["json", "stream"])
-@pytest.mark.parametrize(("fault", "status", "kind", "state"), FAULTS, ids=[fault for fault, *_ in FAULTS])
-def test_each_fault_is_told_and_booked_once(
-    gateway: Gateway, key: Key, fault: str, status: int, kind: str, state: str, *, is_streamed: bool
+@pytest.mark.parametrize(("fault", "status", "kind", "state", "attempts"), FAULTS, ids=[fault for fault, *_ in FAULTS])
+def test_each_fault_is_told_and_each_attempt_booked_once(
+    gateway: Gateway, key: Key, fault: str, status: int, kind: str, state: str, attempts: int, *, is_streamed: bool
 ) -> None:
     messages = [{"role": "user", "content": f"Hello [[emulator:{fault}]]"}]
 
@@ -261,8 +261,8 @@ def test_each_fault_is_told_and_booked_once(
 
     assert error.status_code == (200 if is_streamed and fault in IN_THE_STREAM else status)
     assert error.type == kind
-    assert error.body["request_id"] == key.event()["request_id"]
-    assert key.event()["state"] == state
+    assert [error.body["request_id"]] * attempts == [event["request_id"] for event in key.events()]
+    assert [event["state"] for event in key.events()] == [state] * attempts
     _assert_never_below_the_truth(key)
 
 
@@ -382,15 +382,19 @@ def test_a_call_that_spent_nothing_may_be_made_again(gateway: Gateway, key: Key,
     for _ in range(2):
         assert post(key, gateway, body, **{"Idempotency-Key": "one"}).status_code == 529
 
-    assert [event["state"] for event in key.events()] == ["released", "released"]
+    assert [(event["state"], event["attempt"]) for event in key.events()] == [
+        ("released", attempt) for _ in range(2) for attempt in range(1, 5)
+    ]
 
 
-@pytest.mark.parametrize("fault", ["html_502", "drop"])
-def test_a_failure_that_cost_something_is_repeated_as_it_was(gateway: Gateway, key: Key, fault: str) -> None:
+@pytest.mark.parametrize(("fault", "attempts"), [("html_502", 4), ("drop", 1)])
+def test_a_failure_that_cost_something_is_repeated_as_it_was(
+    gateway: Gateway, key: Key, fault: str, attempts: int
+) -> None:
     body = {**GOOD, "messages": [{"role": "user", "content": f"[[emulator:{fault}]]"}], "stream": True}
 
     first = post(key, gateway, body, **{"Idempotency-Key": "one"})
     again = post(key, gateway, body, **{"Idempotency-Key": "one"})
 
     assert (again.status_code, again.content) == (first.status_code, first.content)
-    assert len(key.events()) == 1
+    assert len(key.events()) == attempts

@@ -52,6 +52,9 @@ async def test_batches_are_measured(desk: Desk) -> None:
         "usage.raise_budget_alerts",
         "usage.refresh_rollups",
         "usage.verify_ledger",
+        "usage.raise_spend_alerts",
+        "usage.seal_days",
+        "usage.close_months",
     ],
 )
 def test_every_task_of_the_timetable_runs_on_an_empty_database(prices: None, name: str) -> None:

@@ -5,6 +5,20 @@ without a price is refused, never booked as nothing.
 """
 
 from usage.pricing.book import BATCH, MICROS, Band, Book, Tokens, current, forget, version
-from usage.pricing.loading import SHIPPED, load
+from usage.pricing.loading import SHIPPED, candidate, load, load_text, versions
 
-__all__ = ["BATCH", "MICROS", "SHIPPED", "Band", "Book", "Tokens", "current", "forget", "load", "version"]
+__all__ = [
+    "BATCH",
+    "MICROS",
+    "SHIPPED",
+    "Band",
+    "Book",
+    "Tokens",
+    "candidate",
+    "current",
+    "forget",
+    "load",
+    "load_text",
+    "version",
+    "versions",
+]

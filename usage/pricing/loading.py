@@ -11,7 +11,7 @@ from django.db import transaction
 
 from kit.errors import InvalidRequest
 from usage.models import Price, PriceBook
-from usage.pricing.book import CLASSES, MICROS, REQUIRED
+from usage.pricing.book import CLASSES, MICROS, REQUIRED, Band, Book
 
 SHIPPED = Path(__file__).resolve().parents[1] / "prices.toml"
 _FIELDS = {"model", "effective_from", "prompt_from", "source", *CLASSES}
@@ -26,11 +26,13 @@ def load(path: Path, *, now: datetime) -> tuple[PriceBook, bool]:
     again, as a new version. The format is that of the shipped `prices.toml`. Raises
     `InvalidRequest` naming the entry at fault; nothing is loaded then.
     """
-    raw = path.read_bytes()
+    return load_text(path.read_bytes(), now=now)
+
+
+def load_text(raw: bytes, *, now: datetime) -> tuple[PriceBook, bool]:
+    """This function will load the content of a price file as `load` does."""
     digest = hashlib.sha256(raw).hexdigest()
-    content = _parse(raw)
-    entries = [_checked(entry) for entry in content["price"]]
-    _refuse_gaps(entries)
+    content, entries = _read(raw)
     with transaction.atomic():
         newest = PriceBook.objects.select_for_update().order_by("-pk").first()
         if newest is not None and newest.digest == digest:
@@ -38,6 +40,30 @@ def load(path: Path, *, now: datetime) -> tuple[PriceBook, bool]:
         book = PriceBook.objects.create(digest=digest, source=content["source"], as_of=content["as_of"], loaded_at=now)
         Price.objects.bulk_create([price for entry in entries for price in _prices(book, entry)])
     return book, True
+
+
+def candidate(raw: bytes) -> tuple[Book, date]:
+    """This function will read a price file without loading it: the book it would make, and the last day it names."""
+    _, entries = _read(raw)
+    bands: dict[str, list[Band]] = {}
+    for entry in entries:
+        band = Band(entry["effective_from"], entry["prompt_from"], entry["micros"])
+        bands.setdefault(entry["model"], []).append(band)
+    return Book(0, {model: tuple(found) for model, found in bands.items()}), max(
+        entry["effective_from"] for entry in entries
+    )
+
+
+def versions(*, most: int = 20) -> list[PriceBook]:
+    """This function will return the latest price versions with their prices."""
+    return list(PriceBook.objects.prefetch_related("prices").order_by("-pk")[:most])
+
+
+def _read(raw: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    content = _parse(raw)
+    entries = [_checked(entry) for entry in content["price"]]
+    _refuse_gaps(entries)
+    return content, entries
 
 
 def _parse(raw: bytes) -> dict[str, Any]:

@@ -65,8 +65,7 @@ SELECT k.tenant_id, t.slug || '-owner', 'key.issued', k.public_id, '', jsonb_bui
 FROM tenants_apikey k JOIN tenants_tenant t ON t.id = k.tenant_id WHERE k.tenant_id = ANY (%(tenants)s)
 """
 _SENT = """
-UPDATE usage_budgetalert SET sent_at = %(now)s WHERE sent_at IS NULL
-    AND account_id IN (SELECT id FROM usage_budgetaccount WHERE tenant_id = ANY (%(tenants)s))
+UPDATE usage_alertdelivery SET outcome = 'sent', ended_at = %(now)s WHERE outcome = 'pending' AND tenant_id = ANY (%(tenants)s)
 """
 _AFTERWARDS = ("usage_event", "usage_dailyusage", "usage_budgetaccount", "tenants_apikey", "tenants_budget")
 
@@ -77,6 +76,6 @@ def make(tenants: list[Tenant], *, now: datetime) -> None:
     with connection.cursor() as cursor:
         for statement in (_ROLLUPS, _REVISIONS, _PROVISIONAL, _MONTHS, _BUDGETS, _ACCOUNTS, _REFUSALS, _AUDIT):
             cursor.execute(statement, numbers)
-        alerts.raise_due()
+        alerts.raise_budgets()
         cursor.execute(_SENT, numbers)  # nobody is to get mail about what never happened
         cursor.execute(f"ANALYZE {', '.join(_AFTERWARDS)}")

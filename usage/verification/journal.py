@@ -1,14 +1,20 @@
-"""I3 and I4 against the books of who answered: one event for each upstream call, one call for each event, equal usage."""
+"""I3 and I4 against the books of who answered: one event for each upstream call, one call for each event, equal usage.
+
+The lines are put into a temporary table and compared there, as a stream: memory stays flat however many they are.
+"""
 
 import json
 import urllib.request
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
+
 from kit.errors import InvalidRequest
-from usage.models import UsageEvent
+from usage.rows import fetch, stream
 from usage.verification.findings import Finding, Report
 
 _CLASSES = (
@@ -36,22 +42,27 @@ class Line:
         return sum(self.usage[name] for name in _CLASSES)
 
 
-def read(source: str) -> list[Line]:
-    """This function will read an emulator's journal from a file or from its URL. Raises `InvalidRequest`.
+def read(source: str) -> Iterator[Line]:
+    """This function will read an emulator's journal from a file or from its URL, line by line. Raises `InvalidRequest`.
 
-    A file has a line when a call begins and another when it ends: the later one counts.
+    A file has a line when a call begins and another when it ends: `compare` lets the later one count.
     """
     try:
-        if source.startswith(("http://", "https://")):
-            address = source if "journal" in source else source.rstrip("/") + "/_emulator/journal"
-            with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310 - the scheme was looked at
-                raw = answer.read()
-        else:
-            raw = Path(source).read_bytes()
-        lines = [_line(json.loads(text)) for text in raw.splitlines() if text.strip()]
+        for text in _texts(source):
+            if text.strip():
+                yield _line(json.loads(text))
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise InvalidRequest(f"The journal {source} cannot be read: {fault}") from fault
-    return list({line.seq: line for line in lines}.values())
+
+
+def _texts(source: str) -> Iterator[bytes]:
+    if source.startswith(("http://", "https://")):
+        address = source if "journal" in source else source.rstrip("/") + "/_emulator/journal"
+        with urllib.request.urlopen(address, timeout=_SECONDS) as answer:  # noqa: S310 - the scheme was looked at
+            yield from answer
+    else:
+        with Path(source).open("rb") as file:
+            yield from file
 
 
 def _line(record: dict[str, Any]) -> Line:
@@ -63,47 +74,84 @@ def _line(record: dict[str, Any]) -> Line:
     return Line(seq=int(record["seq"]), reference=reference, usage=usage)
 
 
-def compare(report: Report, lines: list[Line]) -> None:
+def prepare(lines: Iterable[Line]) -> None:
+    """This function will put a journal's lines where `compare` finds them: in a table of this connection alone."""
+    connection.ensure_connection()
+    inner: Any = connection.connection
+    with inner.cursor() as cursor:
+        cursor.execute(_TABLE)
+        with cursor.copy(f"COPY usage_journal (place, seq, reference, {', '.join(_CLASSES)}) FROM STDIN") as copy:
+            for place, line in enumerate(lines):
+                copy.write_row((place, line.seq, line.reference, *(line.usage[name] for name in _CLASSES)))
+        cursor.execute(_NEWEST)
+
+
+def compare(report: Report) -> None:
     """This function will hold every closed event against the journal, and every line of it against the events."""
-    events = {event.id: event for event in UsageEvent.objects.all()}
-    calls: dict[UUID, list[Line]] = {}
-    findings = []
-    for line in lines:
-        if line.reference in events and line.reference is not None:
-            calls.setdefault(line.reference, []).append(line)
-        else:
-            findings.append(_finding(f"journal line {line.seq}", f"has no event (reference {line.reference})"))
-    for event in events.values():
-        findings += _faults(event, calls.get(event.id, []))
-    report.add("I3 journal", rows=len(lines), findings=findings)
-
-
-def _faults(event: UsageEvent, calls: list[Line]) -> list[Finding]:
-    subject = f"event {event.tenant_id}/{event.number} ({event.id})"
-    if len(calls) > 1:
-        places = ", ".join(str(line.seq) for line in calls)
-        return [_finding(subject, f"stands for {len(calls)} upstream calls: journal lines {places}")]
-    if not calls:
-        is_unmade = event.state == "settled" and event.purpose != _CACHED
-        return [_finding(subject, "is settled without an upstream call")] if is_unmade else []
-    if event.purpose == _CACHED:
-        return [_finding(subject, f"was served from the cache, and journal line {calls[0].seq} is a call for it")]
-    return [_finding(subject, fault) for fault in _differences(event, calls[0])]
-
-
-def _differences(event: UsageEvent, call: Line) -> list[str]:
-    if event.state == "settled":
-        return [
-            f"{name} is {getattr(event, name)}, journal line {call.seq} says {call.usage[name]}"
-            for name in _CLASSES
-            if getattr(event, name) != call.usage[name]
+    findings = [
+        _finding(f"journal line {row['seq']}", f"has no event (reference {row['reference']})")
+        for row in fetch(_STRANGE)
+    ]
+    for row in stream(_DIFFERENT):
+        findings += [
+            _finding(f"event {row['tenant_id']}/{row['number']} ({row['id']})", fault) for fault in _faults(row)
         ]
-    if event.state == "released":
-        return [f"is released though journal line {call.seq} billed {call.total} tokens"]
-    if event.state == "estimated" and event.charged_tokens < call.total:
-        return [f"is estimated at {event.charged_tokens} tokens, below the {call.total} of journal line {call.seq}"]
+    lines = fetch("SELECT count(*) AS lines FROM usage_journal")[0]["lines"]
+    report.add("I3 journal", rows=lines, findings=findings)
+
+
+def _faults(row: dict[str, Any]) -> list[str]:
+    calls = row["calls"] or []
+    if len(calls) > 1:
+        return [f"stands for {len(calls)} upstream calls: journal lines {', '.join(map(str, calls))}"]
+    if not calls:
+        return (
+            ["is settled without an upstream call"] if row["state"] == "settled" and row["purpose"] != _CACHED else []
+        )
+    if row["purpose"] == _CACHED:
+        return [f"was served from the cache, and journal line {calls[0]} is a call for it"]
+    return _differences(row, seq=calls[0])
+
+
+def _differences(row: dict[str, Any], *, seq: int) -> list[str]:
+    total = sum(row[f"j_{name}"] for name in _CLASSES)
+    if row["state"] == "settled":
+        return [
+            f"{name} is {row[name]}, journal line {seq} says {row[f'j_{name}']}"
+            for name in _CLASSES
+            if row[name] != row[f"j_{name}"]
+        ]
+    if row["state"] == "released":
+        return [f"is released though journal line {seq} billed {total} tokens"]
+    if row["state"] == "estimated" and row["charged_tokens"] < total:
+        return [f"is estimated at {row['charged_tokens']} tokens, below the {total} of journal line {seq}"]
     return []
 
 
 def _finding(subject: str, fault: str) -> Finding:
     return Finding("I3 journal", subject, fault)
+
+
+_SUMS = ", ".join(f"sum({name})::bigint AS j_{name}" for name in _CLASSES)
+_TABLE = f"""
+DROP TABLE IF EXISTS usage_journal;
+CREATE TEMPORARY TABLE usage_journal (place bigint, seq bigint, reference uuid, {", ".join(f"{name} bigint" for name in _CLASSES)})
+"""
+# Of the lines of one call the last counts.
+_NEWEST = """
+DELETE FROM usage_journal j WHERE EXISTS (SELECT 1 FROM usage_journal n WHERE n.seq = j.seq AND n.place > j.place);
+ANALYZE usage_journal
+"""
+_STRANGE = """
+SELECT j.seq, j.reference FROM usage_journal j
+WHERE j.reference IS NULL OR NOT EXISTS (SELECT 1 FROM usage_event e WHERE e.id = j.reference) ORDER BY j.seq
+"""
+# What cannot be a fault is left out here already; `_faults` says what the rest is.
+_DIFFERENT = f"""
+SELECT e.tenant_id, e.number, e.id, e.state, e.purpose, e.charged_tokens, {", ".join(f"e.{name}" for name in _CLASSES)}, j.*
+FROM usage_event e LEFT JOIN (
+    SELECT reference, array_agg(seq ORDER BY seq) AS calls, {_SUMS} FROM usage_journal WHERE reference IS NOT NULL GROUP BY reference
+) j ON j.reference = e.id
+WHERE e.state <> 'open' OR cardinality(j.calls) > 1
+ORDER BY e.tenant_id, e.number
+"""  # noqa: S608 - the names are ours

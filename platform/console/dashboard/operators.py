@@ -10,7 +10,7 @@ from console.dashboard import drawing, tiles
 from kit import clock
 from skills.analyses.models import Analysis
 from tenants.models import Refusal
-from usage import daily, latencies, raised
+from usage import alerts, daily, latencies
 from usage.reports import Sums
 
 _MOST_TENANTS = 10
@@ -44,5 +44,5 @@ def show(request: HttpRequest) -> HttpResponseBase:
         ),
         tenants=platform.tenants[:_MOST_TENANTS],
         analyses=Analysis.objects.values_list("state").annotate(count=Count("*")).order_by("state"),
-        alerts=[alert for alert in raised.latest(None, most=20) if alert.is_open][:8],
+        alerts=[alert for alert in alerts.latest(None, most=20) if alert.is_open][:8],
     )

@@ -12,7 +12,7 @@ from console.dashboard import drawing, tiles
 from kit import clock
 from skills.analyses.models import Analysis
 from tenants.models import ApiKey, AuditEntry, Refusal
-from usage import latencies, raised, reports, standings
+from usage import alerts, latencies, reports, standings
 from usage.reports import Line, MonthReport, Sums
 
 _MOST_LINES = 8
@@ -38,7 +38,7 @@ def show(request: HttpRequest) -> HttpResponseBase:
         standings=standings.of_tenant(access.tenant.pk),
         expiring=soon[:10],
         analyses=_analyses(request),
-        alerts=[alert for alert in raised.latest(access.tenant.pk, most=20) if alert.is_open][:5],
+        alerts=alerts.open_for(access.tenant.pk)[:5],
         recent=scope.rows(AuditEntry, request).order_by("-at")[:8] if access.may("audit.see") else [],
     )
 

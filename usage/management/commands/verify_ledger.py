@@ -20,6 +20,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """This function will declare the arguments."""
         parser.add_argument("--journal", help="URL of the emulator, or its journal file, that answered all calls")
+        parser.add_argument("--record", action="store_true", help="keep the result, as the nightly check does")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
         parser.add_argument(
             "--repair", action="store_true", help="put right counters, rollups and partitions; never events"
@@ -27,14 +28,13 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """This function will run the command."""
-        try:
-            lines = verification.read_journal(options["journal"]) if options["journal"] else None
-        except InvalidRequest as fault:
-            raise CommandError(fault.message) from fault
-        report, repaired = verification.verify(journal=lines), []
+        started_at = clock.now()
+        report, repaired = _verified(options["journal"]), []
         if options["repair"] and not report.is_true:
             repaired = verification.repair(report, now=clock.now())
-            report = verification.verify(journal=lines)
+            report = _verified(options["journal"])
+        if options["record"]:
+            verification.record(report, started_at=started_at, ended_at=clock.now())
         if options["json"]:
             self.stdout.write(json.dumps({**report.as_json(), "repaired": repaired}))
         else:
@@ -51,3 +51,10 @@ class Command(BaseCommand):
         for found in report.findings:
             self.stdout.write(f"{found.check}: {found.subject}: {found.fault}")
         self.stdout.write("The ledger is true." if report.is_true else f"{len(report.findings)} findings.")
+
+
+def _verified(journal: str | None) -> Report:
+    try:
+        return verification.verify(journal=verification.read_journal(journal) if journal else None)
+    except InvalidRequest as fault:
+        raise CommandError(fault.message) from fault

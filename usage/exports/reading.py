@@ -1,0 +1,83 @@
+"""Rows for exports, read by a cursor on a connection of their own: neither pages nor calls wait for a slow download."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from threading import BoundedSemaphore
+from typing import Any
+
+import psycopg
+from psycopg.rows import TupleRow, dict_row
+
+from kit import pg
+from kit.errors import InvalidRequest, Unavailable
+
+MOST_AT_ONCE = 4
+LONGEST_DAYS = 400
+ROWS_AT_ONCE = 2000
+_seats = BoundedSemaphore(MOST_AT_ONCE)
+# A reader that is gone without a word must not hold a snapshot for ever.
+_OPTIONS = (
+    "-c statement_timeout=120000 -c idle_in_transaction_session_timeout=120000 -c cursor_tuple_fraction=1.0 -c jit=off"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """A role that row-level security holds to one tenant: what an export for that tenant's people reads through."""
+
+    role: str
+    tenant_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Days of the tenant's zone, both included."""
+
+    first: date
+    last: date
+
+    @classmethod
+    def of_month(cls, month: date) -> "Span":
+        """This function will return the days of a month."""
+        first = month.replace(day=1)
+        following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
+        return cls(first, date.fromordinal(following.toordinal() - 1))
+
+    def check(self) -> "Span":
+        """This function will return the span, or raise `InvalidRequest` if it cannot be exported."""
+        if not 0 <= (self.last - self.first).days < LONGEST_DAYS:
+            raise InvalidRequest(f"An export covers 1 to {LONGEST_DAYS} days.", field="to")
+        return self
+
+
+@contextmanager
+def reader(wall: Wall | None) -> Iterator["psycopg.Connection[TupleRow]"]:
+    """This function will lend a connection in one read-only snapshot. Raises `Unavailable` when too many exports run."""
+    if not _seats.acquire(blocking=False):
+        raise Unavailable("Too many exports run right now. Try again in a minute.", retry_after=60)
+    try:
+        with psycopg.connect(**{**pg.conninfo(), "options": _OPTIONS, "connect_timeout": 3}) as connection:
+            connection.read_only = True
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            if wall is not None and wall.role:
+                connection.execute(
+                    "SELECT set_config('skillgate.tenant', %s, true), set_config('role', %s, true)",
+                    [str(wall.tenant_id), wall.role],
+                )
+            yield connection
+    except psycopg.OperationalError as lost:
+        raise Unavailable("The database cannot be reached right now. Try again.") from lost
+    finally:
+        _seats.release()
+
+
+def rows(
+    connection: "psycopg.Connection[TupleRow]", query: str, parameters: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """This function will yield a statement's rows as they are fetched, some thousand at a time."""
+    with connection.cursor(name="export", row_factory=dict_row) as cursor:
+        cursor.itersize = ROWS_AT_ONCE
+        cursor.execute(query.encode(), parameters)
+        yield from cursor

@@ -1,0 +1,1 @@
+"""Whether our books and the provider's agree."""

@@ -1,0 +1,10 @@
+"""Closed months are as they were: statements numbered without a gap, signed, and made of what is still there."""
+
+from usage import closing
+from usage.verification.findings import Finding, Report
+
+
+def check(report: Report) -> None:
+    """This function will check every statement and what it was made of."""
+    rows, faults = closing.check()
+    report.add("statements", rows=rows, findings=[Finding("statements", subject, fault) for subject, fault in faults])
