@@ -7,7 +7,8 @@ from console.sites import tenant_site as site
 from tenants.models import ApiKey, AuditEntry
 
 __all__ = ["PAGES", "site"]
-PAGES = (alerts, budgets, finance, colleagues, playground, settings_pages)  # importing them is what declares their pages
+# Importing them is what declares their pages.
+PAGES = (alerts, budgets, finance, colleagues, playground, settings_pages)
 
 site.register(ApiKey, KeyList)
 site.register(AuditEntry, AuditList)
