@@ -169,6 +169,9 @@ class Flight(ABC, Generic[Said]):
         """This function will tell whoever listens, waiting for a slow reader as long as `STALL_SECONDS`."""
         if not self._is_listened_to:
             return
+        if not self._queue.full():
+            self._queue.put_nowait(said)
+            return
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 await self._queue.put(said)

@@ -64,7 +64,7 @@ def begun(reservation: Reservation, body: dict[str, Any]) -> None:
     UNDER_WAY.inc()
     access.note(run=ids.encode("run", reservation.admission.run_id))
     if reservation.caller.logs_prompts or reservation.caller.tenant_slug in settings.LOG_PROMPTS_OF:
-        said = {name: body[name] for name in ("system", "messages") if name in body}
+        said = {name: body[name] for name in ("messages", "system") if name in body}
         prompts.warning("prompt", extra={**_who(reservation), "prompt": json.dumps(said, ensure_ascii=False)})
 
 

@@ -1,15 +1,26 @@
-"""Django's handler for API paths: none of the middleware that only pages need, and so no thread on the way."""
+"""Django's handler for API paths: no middleware that only pages need, and no thread unless a view asks for one."""
 
+import asyncio
 from typing import Any
 
-from django.core.handlers.asgi import ASGIHandler
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.exception import convert_exception_to_response
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
 
 from kit.middleware import request_ids
 
 
 class ApiHandler(ASGIHandler):
-    """Request ids around the view, and nothing else: sessions, CSRF and messages belong to pages."""
+    """Request ids around the view, and nothing else: sessions, CSRF and messages belong to pages.
+
+    Django sends `request_started` and `request_finished` to receivers that look after the ORM's connections of a
+    thread, and starts that thread for it. API views speak to Postgres on the event loop, so here the signals are
+    sent only where a view has used a thread.
+    """
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's signature
         """This function will build the chain; Django's own would hop to a thread for each of eight classes."""
@@ -19,3 +30,54 @@ class ApiHandler(ASGIHandler):
         inner: Any = self  # the stubs leave out what is called next
         respond = convert_exception_to_response(inner._get_response_async)  # noqa: SLF001 - Django's own chain ends there
         self._middleware_chain = convert_exception_to_response(request_ids(respond))
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """This function will answer one request; a client that leaves cancels it."""
+        handler: Any = self  # the stubs leave out the parts of Django's handler
+        try:
+            body = await handler.read_body(receive)
+        except RequestAborted:
+            return
+        try:
+            if prefix := get_script_prefix(scope):
+                set_script_prefix(prefix)
+            request, refusal = handler.create_request(scope, body)
+            if request is None:
+                await handler.send_response(refusal, send)
+            else:
+                await self._answer_unless_left(request, receive, send)
+        finally:
+            body.close()
+
+    async def _answer_unless_left(self, request: HttpRequest, receive: Any, send: Any) -> None:
+        handler: Any = self
+        answering = asyncio.create_task(self._answer(request, send))
+        leaving = asyncio.create_task(handler.listen_for_disconnect(receive))
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (leaving, answering):
+                task.cancel()
+            _, ended = await asyncio.gather(leaving, answering, return_exceptions=True)
+        if isinstance(ended, Exception):
+            raise ended
+
+    async def _answer(self, request: HttpRequest, send: Any) -> None:
+        handler: Any = self
+        response = await handler.run_get_response(request)
+        try:
+            await handler.send_response(response, send)
+        finally:
+            await _close(response)
+
+
+async def _close(response: HttpResponseBase) -> None:
+    context = SyncToAsync.thread_sensitive_context.get(None)
+    if isinstance(context, ThreadSensitiveContext) and context in SyncToAsync.context_to_thread_executor:
+        await sync_to_async(response.close)()
+        return
+    closing: Any = response
+    closers, closing._resource_closers = closing._resource_closers, []  # noqa: SLF001 - `close` would send the signal
+    for close in closers:
+        close()
+    closing.closed = True

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from kit import lag, loops, pg
+from django.urls import get_resolver
+
+from kit import heap, lag, loops, pg
 from kit import redis as kit_redis
 from kit.errors import Unavailable
 from skills import claude, idempotency, inflight, replay
@@ -18,7 +20,9 @@ _watches: list[asyncio.Task[None]] = []
 
 
 async def startup() -> None:
-    """This function will start what this process does beside requests."""
+    """This function will load what requests need, and start what this process does beside them."""
+    _ = get_resolver().url_patterns  # imports every view: no request waits for that
+    heap.settle()
     _watches.append(lag.watch())
     await background.start()
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _ENCODED_LENGTH = 22  # 62**22 > 2**128
+_PAIRS = tuple(first + second for first in BASE62 for second in BASE62)
 
 
 def uuid7() -> UUID:
@@ -24,11 +25,11 @@ def uuid7() -> UUID:
 
 def base62(number: int, *, length: int) -> str:
     """This function will write a number in base 62, padded with zeros to `length`."""
-    digits = []
-    for _ in range(length):
-        number, remainder = divmod(number, 62)
-        digits.append(BASE62[remainder])
-    return "".join(reversed(digits))
+    pairs = []
+    for _ in range((length + 1) // 2):
+        number, remainder = divmod(number, 62 * 62)
+        pairs.append(_PAIRS[remainder])
+    return "".join(reversed(pairs))[-length:]
 
 
 def encode(prefix: str, value: UUID) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -31,7 +31,13 @@ class Tokens:
     cache_read: int = 0
 
     def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+        return Tokens(
+            input=self.input + other.input,
+            output=self.output + other.output,
+            cache_write_5m=self.cache_write_5m + other.cache_write_5m,
+            cache_write_1h=self.cache_write_1h + other.cache_write_1h,
+            cache_read=self.cache_read + other.cache_read,
+        )
 
     @property
     def prompt(self) -> int:

@@ -1,0 +1,19 @@
+"""The garbage collector's part in the time of a request.
+
+A process of ours holds some 300,000 objects from its start: modules, classes, schemas. Python looks through all of
+them again and again, at some 100 ms a time, in the middle of whichever request happens to allocate next.
+"""
+
+import gc
+
+_YOUNG, _MIDDLE, _OLD = 20_000, 20, 20
+
+
+def settle() -> None:
+    """This function will keep all that is there now out of every later collection, and make collections rarer.
+
+    To be called once a process has loaded what it needs.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
