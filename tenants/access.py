@@ -26,6 +26,7 @@ TABLE: dict[str, frozenset[Membership.Role]] = {
     "reports.see": frozenset({_OWNER, _ADMIN, _FINANCE}),
     "skills.see": _EVERYONE,
     "skills.author": _ADMINS,
+    "skills.gate": frozenset({_OWNER}),
     "skills.override": frozenset({_OWNER}),
     "playground.use": _ADMINS,
 }

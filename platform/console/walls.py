@@ -18,6 +18,10 @@ from psycopg import sql
 _OURS = "(SELECT nullif(current_setting('skillgate.tenant', true), '')::bigint)"
 _OWN = f"tenant_id = {_OURS}"
 _OWN_OR_SHARED = f"(tenant_id IS NULL OR {_OWN})"
+# The labels of a skill's owner have no tenant of their own; the wall decides which skills are there at all.
+_SKILL = "SELECT 1 FROM skills_skill s WHERE s.id = skill_id"
+_OF_A_SKILL = f"({_OWN} OR (tenant_id IS NULL AND EXISTS ({_SKILL})))"
+_OF_AN_OWN_SKILL = f"({_OWN} OR (tenant_id IS NULL AND EXISTS ({_SKILL} AND s.tenant_id = {_OURS})))"
 # Tables whose rows are a tenant's in another way: the condition, and what may be done.
 _SPECIAL = {
     "tenants_tenant": (f"id = {_OURS}", "SELECT, UPDATE"),
@@ -29,13 +33,20 @@ _SPECIAL = {
     "tenants_budget": (_OWN, "SELECT, INSERT, UPDATE, DELETE"),
     "tenants_budgetincrease": (_OWN, "SELECT, INSERT, UPDATE, DELETE"),
     "skills_skill": (_OWN_OR_SHARED, "SELECT, INSERT, UPDATE"),
-    "skills_skilllabel": (_OWN_OR_SHARED, "SELECT, INSERT, UPDATE, DELETE"),
-    "skills_skilllabelmove": (_OWN_OR_SHARED, "SELECT, INSERT"),
+    "skills_skilllabel": (_OF_A_SKILL, "SELECT, INSERT, UPDATE"),
+    "skills_skilllabelmove": (_OF_A_SKILL, "SELECT, INSERT"),
     "skills_skillcase": (_OWN, "SELECT, INSERT, UPDATE, DELETE"),
     "skills_keypin": (_OWN, "SELECT, INSERT, UPDATE, DELETE"),
-    "skills_skillversion": ("EXISTS (SELECT 1 FROM skills_skill s WHERE s.id = skill_id)", "SELECT, INSERT"),
+    "skills_skillversion": (f"EXISTS ({_SKILL})", "SELECT, INSERT"),
 }
-_WRITABLE_WHEN_OWN = {"skills_skill", "skills_skilllabel", "skills_skilllabelmove"}
+# What may be written, where that is less than what may be read.
+_WRITTEN = {
+    "skills_skill": _OWN,
+    "skills_skilllabel": _OF_AN_OWN_SKILL,
+    "skills_skilllabelmove": _OF_AN_OWN_SKILL,
+    "skills_skillversion": f"EXISTS ({_SKILL} AND s.tenant_id = {_OURS})",
+}
+_LOCKED = {"skills_skill"}  # a built-in one's row is locked while a label is moved; a trigger keeps it as it is
 _READABLE = ("usage_price", "usage_pricebook", "django_content_type")  # the same for everyone
 _WITH_TENANT = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -78,17 +89,22 @@ def _rights(table: str) -> str:
 
 
 def _guard(cursor: Any, table: str, *, condition: str, rights: str) -> None:
-    written = _OWN if table in _WRITABLE_WHEN_OWN else condition
+    written = _WRITTEN.get(table, condition)
     cursor.execute(_sql("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY", table=table))
-    cursor.execute(_sql("DROP POLICY IF EXISTS console_stays_within_its_tenant ON {table}", table=table))
+    for name in ("console_stays_within_its_tenant", "console_reads_what_is_shared"):
+        cursor.execute(_sql(f"DROP POLICY IF EXISTS {name} ON {{table}}", table=table))
+    used = condition if table in _LOCKED else written
     cursor.execute(
         _sql(
             "CREATE POLICY console_stays_within_its_tenant ON {table} TO {role} USING ({used}) WITH CHECK ({written})",
             table=table,
-            used=condition,
+            used=used,
             written=written,
         )
     )
+    if used != condition:
+        reading = "CREATE POLICY console_reads_what_is_shared ON {table} FOR SELECT TO {role} USING ({used})"
+        cursor.execute(_sql(reading, table=table, used=condition))
     cursor.execute(_sql("REVOKE ALL ON {table} FROM {role}", table=table))
     cursor.execute(_sql("GRANT {rights} ON {table} TO {role}", table=table, rights=rights))
 

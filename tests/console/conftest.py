@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from django.core.cache import cache
 from django.test import Client
 from pytest_django import Settings
 
+from skills.catalog import Content
 from tenants.keys import Issued
 from tenants.models import Membership, Tenant, User
 from tests.factories import make_key, make_tenant
@@ -48,6 +50,20 @@ def cast(db: None) -> Cast:
     users["mallory"] = member("mallory", tenant=other, role="owner")
     users["olga"] = User.objects.create_superuser("olga", "olga@example.com", PASSWORD)
     return Cast(acme, other, users, make_key(acme, name="acme key"), make_key(other, name="globex key"))
+
+
+def content(**changes: Any) -> Content:
+    """A skill that shortens a text."""
+    basis: dict[str, Any] = {
+        "description": "Shortens a text.",
+        "input_schema": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+        "model": "fast",
+        "max_tokens": 200,
+        "max_tokens_ceiling": 400,
+        "system": "Summarize the text.",
+        "template": "<text>\n{{ text }}\n</text>\n\nSummarize the text in at most 20 words.",
+    }
+    return Content(**{**basis, **changes})
 
 
 def member(name: str, *, tenant: Tenant, role: str) -> User:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db.models import Model
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from pytest_django import Settings
@@ -15,9 +16,14 @@ from pytest_django import Settings
 from console.lists import TenantList
 from console.sites import tenant_site
 from kit import clock
+from skills import catalog
+from skills.cases import keeping, starting
+from skills.cases.models import CaseRun, ReleaseGate, SkillCase
+from skills.catalog import archives
+from skills.models import KeyPin, Skill, SkillLabel, SkillVersion
 from tenants import access, budgets, invitations
 from tenants.models import ApiKey, AuditEntry, Budget, Invitation, Membership, Refusal
-from tests.console.conftest import ROLES, Cast
+from tests.console.conftest import ROLES, Cast, content
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +59,26 @@ SITE: dict[str, tuple[str, str]] = {
     "colleagues/invitations/<int:pk>/withdraw/": ("colleagues.change", "invitation"),
     "colleagues/<int:pk>/role/": ("colleagues.change", "membership"),
     "colleagues/<int:pk>/remove/": ("colleagues.change", "membership"),
+    "skills/": ("skills.see", ""),
+    "skills/new/": ("skills.author", ""),
+    "skills/import/": ("skills.author", ""),
+    "skills/check/": ("skills.author", ""),
+    "skills/<int:pk>/": ("skills.see", "skill"),
+    "skills/<int:pk>/publish/": ("skills.author", "skill"),
+    "skills/<int:pk>/diff/": ("skills.see", "skill"),
+    "skills/<int:pk>/point/": ("skills.author", "skill"),
+    "skills/<int:pk>/rollback/": ("skills.author", "skill"),
+    "skills/<int:pk>/gate/": ("skills.gate", "skill"),
+    "skills/<int:pk>/export/": ("skills.see", "skill"),
+    "skills/<int:pk>/cases/new/": ("skills.author", "skill"),
+    "skills/<int:pk>/run/": ("skills.author", "skill"),
+    "skills/versions/<int:pk>/": ("skills.see", "version"),
+    "skills/cases/<int:pk>/": ("skills.author", "case"),
+    "skills/cases/<int:pk>/remove/": ("skills.author", "case"),
+    "skills/runs/<int:pk>/": ("skills.see", "case_run"),
+    "skills/runs/<int:pk>/progress/": ("skills.see", "case_run"),
+    "pins/keys/<int:pk>/": ("keys.change", "key"),
+    "pins/<int:pk>/remove/": ("keys.change", "pin"),
 }
 # About the person alone: every member may, and no row of anyone is named.
 ACCOUNT = {"password_change/", "password_change/done/", "second-factor/", "jsi18n/", "search/"}
@@ -109,7 +135,16 @@ def rows_of(cast: Cast, owner: str) -> dict[str, int]:
     assert by is not None
     invited = invitations.invite(f"new@{owner}.example", role="viewer", by=by, now=clock.now())
     daily = budgets.set_budget(tenant, now=clock.now(), window="day", limit_tokens=5_000_000)
+    key = (cast.key if owner == "acme" else cast.other_key).key
+    version = catalog.create(tenant, name="greet", content=content(), created_by=people)
+    skill = version.skill
+    given: dict[str, Any] = {"tenant": tenant, "given": {"text": f"of {owner}"}, "expect": {}, "actor": people}
     return {
+        "skill": skill.pk,
+        "version": version.pk,
+        "case": keeping.save(skill, name=f"case of {owner}", **given).pk,
+        "case_run": starting.start(version, key=key, actor=people)[0].pk,
+        "pin": catalog.pin(key, skill=skill, version=1, actor=people).pk,
         "key": (cast.key if owner == "acme" else cast.other_key).key.pk,
         "entry": AuditEntry.objects.filter(tenant=tenant).latest("id").pk,
         "budget": daily.pk,
@@ -122,18 +157,23 @@ def fill(address: str, pk: int) -> str:
     return "/admin/" + address.replace("<int:pk>", str(pk))
 
 
+STATE: tuple[type[Model], ...] = (
+    *(ApiKey, Budget, Membership, Invitation, AuditEntry, Refusal),
+    *(Skill, SkillVersion, SkillLabel, SkillCase, ReleaseGate, CaseRun, KeyPin),
+)
+
+
 def text_of(answer: Any) -> str:
     """Whatever an answer says, streamed or not, as text."""
     content: bytes = b"".join(answer) if answer.streaming else answer.content
+    if answer.headers["Content-Type"] == "application/zip":
+        content = b"\n".join(archives.unpack(content).values())
     return content.decode(errors="replace")
 
 
 def state() -> dict[str, Any]:
     """Everything that a forged request could have changed."""
-    return {
-        model.__name__: list(model.objects.order_by("pk").values())
-        for model in (ApiKey, Budget, Membership, Invitation, AuditEntry, Refusal)
-    }
+    return {model.__name__: list(model._default_manager.order_by("pk").values()) for model in STATE}
 
 
 def test_every_address_has_a_row() -> None:

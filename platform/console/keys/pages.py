@@ -17,6 +17,7 @@ from console.keys.forms import IssueForm, RevokeForm, RevokeSeveralForm, RotateF
 from console.lists import View
 from console.pages import render
 from kit import clock
+from skills.models import KeyPin
 from tenants import keys
 from tenants.keys import changing
 from tenants.models import ApiKey, AuditEntry, Refusal
@@ -84,6 +85,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponseBase:
         is_live=state == "live",
         has_successor=hasattr(key, "rotated_to"),
         standings=standings.of_keys(key.tenant_id, [family]).get(family, []),
+        pins=scope.rows(KeyPin, request).filter(key=family).select_related("skill", "version").order_by("skill__name"),
         refusals=scope.rows(Refusal, request).filter(key=family, hour=hour).order_by("reason"),
         history=scope.rows(AuditEntry, request).filter(subject=key.public_id).order_by("-id")[:50],
         may={name: scope.may(request, f"keys.{name}") for name in ("issue", "change", "revoke")}
