@@ -16,11 +16,13 @@ from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
 from kit import money
+from usage.closing import Adjusted
 from usage.reports import TOKEN_CLASSES, Line, MonthReport, Sums
 
 _INK, _SOFT, _RULE, _ACCENT = (colors.HexColor(code) for code in ("#16202c", "#5a6675", "#d5dbe2", "#0d6b6b"))
 _MARGIN = 18 * mm
-_WIDTH = A4[0] - 2 * _MARGIN
+_PADDING = 6  # of ReportLab's frames
+_WIDTH = A4[0] - 2 * _MARGIN - 2 * _PADDING
 _BODY = ParagraphStyle("body", fontName="Helvetica", fontSize=9, leading=12.5, textColor=_INK)
 _SMALL = ParagraphStyle("small", parent=_BODY, fontSize=7.5, leading=10.5, textColor=_SOFT)
 _TITLE = ParagraphStyle("title", parent=_BODY, fontName="Helvetica-Bold", fontSize=18, leading=23)
@@ -47,7 +49,7 @@ class Mark:
     closed_by: str
 
 
-def render(report: MonthReport, *, now: datetime, mark: Mark | None = None) -> bytes:
+def render(report: MonthReport, *, adjusted: Adjusted, now: datetime, mark: Mark | None = None) -> bytes:
     """This function will render a statement as PDF; without a mark it says on every page that it is a draft."""
     file = BytesIO()
     title = f"Statement {report.month:%Y-%m} for {report.name}"
@@ -63,7 +65,10 @@ def render(report: MonthReport, *, now: datetime, mark: Mark | None = None) -> b
         invariant=1,
     )
     foot = f"{report.slug} · {report.month:%Y-%m} · {_standing(mark)}"
-    document.build(_story(report, now=now, mark=mark), canvasmaker=lambda *args, **kw: _Numbered(foot, *args, **kw))
+    document.build(
+        _story(report, adjusted=adjusted, now=now, mark=mark),
+        canvasmaker=lambda *args, **kw: _Numbered(foot, *args, **kw),
+    )
     return file.getvalue()
 
 
@@ -86,8 +91,8 @@ class _Numbered(Canvas):  # type: ignore[misc]  # ReportLab has no types
             self.__dict__.update(state)
             self.setFont("Helvetica", 7.5)
             self.setFillColor(_SOFT)
-            self.drawString(_MARGIN, 11 * mm, self._foot)
-            self.drawRightString(A4[0] - _MARGIN, 11 * mm, f"page {self._pageNumber} of {len(self._done)}")
+            self.drawString(_MARGIN + _PADDING, 11 * mm, self._foot)
+            self.drawRightString(A4[0] - _MARGIN - _PADDING, 11 * mm, f"page {self._pageNumber} of {len(self._done)}")
             super().showPage()
         super().save()
 
@@ -96,14 +101,15 @@ def _standing(mark: Mark | None) -> str:
     return f"statement {mark.number}, closed" if mark else "DRAFT: the month is not closed"
 
 
-def _story(report: MonthReport, *, now: datetime, mark: Mark | None) -> list[Flowable]:
+def _story(report: MonthReport, *, adjusted: Adjusted, now: datetime, mark: Mark | None) -> list[Flowable]:
     return [
         Paragraph(escape(report.name), _TITLE),
         Paragraph(f"Statement for {report.month:%B %Y} · {_standing(mark)}", _BODY),
         Spacer(1, 4 * mm),
-        _facts(report, now=now, mark=mark),
+        _facts(report, adjusted=adjusted, now=now, mark=mark),
         Paragraph("Tokens by class", _HEADING),
         _classes(report.total),
+        *_adjustments(adjusted),
         *_part("By model", report.models),
         *_part("By skill", report.skills),
         *_part("By key", report.keys),
@@ -115,11 +121,12 @@ def _story(report: MonthReport, *, now: datetime, mark: Mark | None) -> list[Flo
     ]
 
 
-def _facts(report: MonthReport, *, now: datetime, mark: Mark | None) -> Table:
+def _facts(report: MonthReport, *, adjusted: Adjusted, now: datetime, mark: Mark | None) -> Table:
     zone = ZoneInfo(report.timezone)
     total = report.total
     rows = [
-        ("To be charged", f"<b>{_dollars(total.billed_micros)}</b>"),
+        ("To be charged", f"<b>{_dollars(total.billed_micros + adjusted.billed_micros)}</b>"),
+        *_split(total, adjusted),
         ("Cost at the provider's prices", _dollars(total.cost_micros)),
         ("Calls", f"{total.calls:,}, of which {total.errors:,} with an error"),
         ("Estimated part of the cost", f"{_dollars(total.estimated_micros)} ({total.estimated_share * 100:.2f} %)"),
@@ -143,6 +150,35 @@ def _facts(report: MonthReport, *, now: datetime, mark: Mark | None) -> Table:
     return table
 
 
+def _split(total: Sums, adjusted: Adjusted) -> list[tuple[str, str]]:
+    if not adjusted.origins:
+        return []
+    return [
+        ("of it for this month's events", _dollars(total.billed_micros)),
+        ("of it adjustments of earlier months", _dollars(adjusted.billed_micros)),
+    ]
+
+
+def _adjustments(adjusted: Adjusted) -> list[Flowable]:
+    if not adjusted.origins:
+        return []
+    rows = [
+        (
+            f"{one.kind} of {one.origin_month:%B %Y}: {one.reason}",
+            f"{one.adjustments:,}",
+            f"{one.charged_tokens:,}",
+            _dollars(one.cost_micros),
+            _dollars(one.billed_micros),
+        )
+        for one in adjusted.origins
+    ]
+    return [
+        Paragraph("Adjustments of earlier months", _HEADING),
+        _table(("", "Events", "Tokens", "Cost", "Charge"), rows, widths=_WIDTHS, has_total=False),
+    ]
+
+
+_WIDTHS = (58 * mm, 18 * mm, 32 * mm, 30 * mm, _WIDTH - 138 * mm)
 _TIGHT = [
     ("TOPPADDING", (0, 0), (-1, -1), 2.2),
     ("BOTTOMPADDING", (0, 0), (-1, -1), 2.2),
@@ -160,9 +196,8 @@ def _classes(total: Sums) -> Table:
 def _part(title: str, lines: Sequence[Line]) -> list[Flowable]:
     rows = [_line(line.title, line.sums) for line in lines]
     total = sum((line.sums for line in lines), Sums())
-    widths = (62 * mm, 18 * mm, 34 * mm, 30 * mm, _WIDTH - 144 * mm)
     table = _table(
-        ("", "Calls", "Tokens", "Cost", "Charge"), [*rows, _line("All", total)], widths=widths, has_total=True
+        ("", "Calls", "Tokens", "Cost", "Charge"), [*rows, _line("All", total)], widths=_WIDTHS, has_total=True
     )
     return [Paragraph(title, _HEADING), table]
 
@@ -213,5 +248,5 @@ def _moment(at: datetime, zone: ZoneInfo) -> str:
 
 
 def _dollars(micros: int) -> str:
-    whole, _, part = money.decimal(micros).partition(".")
-    return f"${int(whole):,}.{part}"
+    whole, _, part = money.decimal(abs(micros)).partition(".")
+    return f"{'-' if micros < 0 else ''}${int(whole):,}.{part}"

@@ -4,7 +4,7 @@ Of one key for itself (`budgets`, `events`, `totals`), of a tenant's month (`mon
 """
 
 from usage.reports.comparisons import Change, changes, movers, rise
-from usage.reports.months import Line, MonthReport, month, month_for_client
+from usage.reports.months import Line, MonthReport, month, month_for_client, thawed
 from usage.reports.own import Filter, budgets, events, resets_at, today, totals
 from usage.reports.plans import Plan, plans
 from usage.reports.platforms import TenantLine, platform
@@ -30,6 +30,7 @@ __all__ = [
     "platform",
     "resets_at",
     "rise",
+    "thawed",
     "today",
     "totals",
 ]

@@ -43,6 +43,11 @@ class Line:
         """This function will render the line as plain data."""
         return {"of": self.of, "title": self.title, **self.sums.as_json()}
 
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> "Line":
+        """This function will take up again what `as_json` wrote."""
+        return cls(of=content["of"], title=content["title"], sums=Sums.of(content))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonthReport:
@@ -69,6 +74,22 @@ class MonthReport:
             "completeness": self.completeness.as_json(),
             **{name: [line.as_json() for line in getattr(self, name)] for name in ("days", "skills", "models", "keys")},
         }
+
+
+def thawed(content: Mapping[str, Any], *, tenant_id: int) -> MonthReport:
+    """This function will take up again a report that was kept as `MonthReport.as_json` wrote it."""
+    tenant = content["tenant"]
+    lines = {name: tuple(Line.of_json(line) for line in content[name]) for name in ("days", "skills", "models", "keys")}
+    return MonthReport(
+        tenant_id=tenant_id,
+        slug=tenant["slug"],
+        name=tenant["name"],
+        timezone=tenant["timezone"],
+        month=date.fromisoformat(f"{content['month']}-01"),
+        total=Sums.of(content["total"]),
+        completeness=Completeness.of_json(content["completeness"]),
+        **lines,
+    )
 
 
 def month(tenant_id: int, month: date) -> MonthReport:

@@ -17,7 +17,8 @@ WHERE b.tenant_id = %(tenant)s AND b."window" = 'month'
 ORDER BY b.key_id NULLS FIRST, b.skill
 LIMIT %(most)s
 """
-_MOST = 50
+_MOST = 500
+_SHOWN = 15
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,11 @@ class Completeness:
             last_number=row["last_number"],
         )
 
+    @classmethod
+    def of_json(cls, content: Mapping[str, Any]) -> "Completeness":
+        """This function will take up again what `as_json` wrote."""
+        return cls(**{field.name: content[field.name] for field in fields(cls)})
+
     @property
     def missing(self) -> int:
         """How many numbers between the first and the last have no event: any is a finding."""

@@ -12,6 +12,7 @@ from django.utils import timezone
 from console.finance import charts
 from tenants.models import Tenant
 from usage import reports
+from usage.exports import documents
 from usage.reports import Line, MonthReport
 
 _MONTH = re.compile(r"(20\d\d)-(0[1-9]|1[0-2])", re.ASCII)
@@ -49,12 +50,14 @@ def page_of(request: HttpRequest, tenant: Tenant, *, now: datetime) -> dict[str,
     present = this_month(tenant, now=now)
     month = asked(request, "month", default=present)
     with timezone.override(ZoneInfo(tenant.timezone)):
-        report = reports.month(tenant.pk, month)
+        figures = documents.figures(tenant, month)
+        report = figures.report
         past = reports.month(tenant.pk, asked(request, "with", default=before(month)))
         found = reports.changes(report, past)
         return {
             "tenant": tenant,
             "report": report,
+            "figures": figures,
             "past": past,
             "chart": _chart(report, past),
             "classes": _classes(report, past),

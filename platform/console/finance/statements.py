@@ -7,14 +7,13 @@ from django.http.response import HttpResponseBase
 
 from console.finance import month
 from tenants.models import Tenant
-from usage import reports
-from usage.exports import statement
+from usage.exports import documents
 
 
 def answer(request: HttpRequest, tenant: Tenant, *, now: datetime) -> HttpResponseBase:
     """This function will answer with the statement of the month that the query names."""
     wanted = month.asked(request, "month", default=month.this_month(tenant, now=now))
-    document = statement.render(reports.month(tenant.pk, wanted), now=now)
+    document = documents.render(tenant, wanted, now=now)
     name = f"{tenant.slug}-{wanted:%Y-%m}-statement.pdf"
     return HttpResponse(
         document,
