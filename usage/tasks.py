@@ -3,10 +3,12 @@
 import logging
 
 from celery import shared_task
+from django.conf import settings
 from django.db import connection
 
 from kit import clock, pulse
-from usage import alerts, closing, partitions, rollups, seals, verification
+from kit.errors import Unavailable
+from usage import alerts, closing, partitions, reconciliation, rollups, seals, verification
 from usage.ledger import verbs
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,17 @@ def seal_days() -> None:
 def close_months() -> None:
     """Close the months whose grace is over."""
     closing.close_due()
+
+
+@shared_task(name="usage.reconcile")
+def reconcile() -> None:
+    """Compare the last days with the provider's reports, where there is a key to ask for them."""
+    now = clock.now()
+    for day in reconciliation.due(now=now) if settings.ANTHROPIC_ADMIN_KEY else ():
+        try:
+            reconciliation.reconcile(day, now=now)
+        except Unavailable as unavailable:
+            log.warning("%s is not reconciled: %s", day, unavailable)
 
 
 @shared_task(name="usage.verify_ledger")

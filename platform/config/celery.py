@@ -60,6 +60,11 @@ app.conf.update(
             "options": {"expires": 600},
         },
         "close months": {"task": "usage.close_months", "schedule": crontab(minute=43), "options": {"expires": 3600}},
+        "compare with the provider": {
+            "task": "usage.reconcile",
+            "schedule": crontab(hour=6, minute=29),
+            "options": {"expires": 3600},
+        },
         "verify the ledger": {
             "task": "usage.verify_ledger",
             "schedule": crontab(hour=3, minute=17),

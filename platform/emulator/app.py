@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from emulator import batches, catalogue, control, messages
+from emulator import batches, catalogue, control, messages, organization
 from emulator.exchange import Exchange, Message, Receive, Send
 from emulator.ratelimits import RateLimits
 from emulator.refusals import Refused
@@ -65,6 +65,8 @@ class Emulator:
             await post(exchange, self.state, key=key)
         elif f"{exchange.path}/".startswith(f"{batches.PATH}/"):
             await batches.answer(exchange, self.state, key=key)
+        elif exchange.method == "GET" and exchange.path.startswith(organization.PREFIX):
+            await organization.answer(exchange, self.state, key=key)
         elif exchange.method == "GET" and f"{exchange.path}/".startswith(f"{_MODELS}/"):
             await self._models(exchange)
         else:

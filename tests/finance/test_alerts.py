@@ -1,15 +1,20 @@
 """Alerts of every kind: raised once, told by every channel, and ended when what raised them is over."""
 
+import json
+import threading
 from collections.abc import Callable
 from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from pytest_django import Settings
+from standardwebhooks.webhooks import Webhook
 
 from kit import clock
+from skills.webhooks.alerts import secret as webhook_secret
 from tenants.models import Membership, User
 from tests.finance.books import use
 from tests.usage.desk import Desk, do, look, open_desk
@@ -140,3 +145,60 @@ def test_those_whom_the_tenant_names_are_told_besides_its_people(told: Desk) -> 
     assert alerts.send_due(now=clock.now()) == 0
     (sent,) = mail.outbox
     assert sent.to == ["books@acme.example", "owner@acme.example"]
+
+
+def test_a_tenants_endpoints_get_a_signed_message_each_by_the_outbox(told: Desk) -> None:
+    for number, is_active in ((1, True), (2, True), (3, False)):
+        do(
+            "INSERT INTO skills_webhookendpoint (id, tenant_id, url, is_active) VALUES (gen_random_uuid(), %s, %s, %s)",
+            [told.tenant.pk, f"https://hooks.acme.example/{number}", is_active],
+        )
+    alerts.raise_alert(
+        "spend", once="x", tenant_id=told.tenant.pk, title="Dear", text="text", details={"day": "2026-07-29"}
+    )
+
+    alerts.send_due(now=clock.now())
+    alerts.send_due(now=clock.now())
+
+    rows = look("SELECT event, payload, state FROM skills_webhookdelivery")
+    payloads = [json.loads(row["payload"]) for row in rows]
+    assert [(row["event"], row["state"]) for row in rows] == [("alert.raised", "pending")] * 2
+    assert {(one["type"], one["data"]["title"], one["data"]["tenant"]) for one in payloads} == {
+        ("alert.raised", "Dear", "acme")
+    }
+    (row,) = [row for row in deliveries() if row["channel"] == "webhook"]
+    assert (row["outcome"], row["attempts"]) == ("sent", 1)
+    assert alerts.latest(told.tenant.pk)[0].told == {"mail": "sent", "webhook": "sent"}
+
+
+def test_the_operators_webhook_is_signed_and_tried_again(prices: None, settings: Settings) -> None:
+    heard: list[tuple[dict[str, str], bytes]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append((dict(self.headers), self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(500 if len(heard) == 1 else 200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    settings.ALERT_WEBHOOK_URL = f"http://127.0.0.1:{server.server_port}/"
+    settings.WEBHOOK_ALLOWED_NETWORKS = ["127.0.0.0/8"]
+    alerts.raise_alert("ledger", once="x", title="The ledger check has 1 findings", text="text")
+    now = clock.now()
+
+    for minutes in (0, 1, 10):
+        alerts.send_due(now=now + timedelta(minutes=minutes))
+    server.shutdown()
+    server.server_close()
+
+    headers, body = heard[1]
+    verified = Webhook(webhook_secret()).verify(body, {name.lower(): value for name, value in headers.items()})
+    assert len(heard) == 2
+    assert verified["data"]["title"] == "The ledger check has 1 findings"
+    (row,) = [row for row in deliveries() if row["channel"] == "webhook"]
+    assert (row["outcome"], row["attempts"]) == ("sent", 2)
+    assert "answered 500" in row["log"]

@@ -55,6 +55,7 @@ async def test_batches_are_measured(desk: Desk) -> None:
         "usage.raise_spend_alerts",
         "usage.seal_days",
         "usage.close_months",
+        "usage.reconcile",
     ],
 )
 def test_every_task_of_the_timetable_runs_on_an_empty_database(prices: None, name: str) -> None:

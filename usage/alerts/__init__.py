@@ -6,16 +6,19 @@ what outcome, is a row of another.
 """
 
 from usage.alerts.budgets import raise_due as raise_budgets
+from usage.alerts.models import Alert
 from usage.alerts.prices import raise_due as raise_unpriced
-from usage.alerts.records import Raised, end, latest, open_for, raise_alert
+from usage.alerts.records import Raised, end, end_one, latest, open_for, raise_alert
 from usage.alerts.sending import Sent, channel, send_due
 from usage.alerts.spend import raise_due as raise_spend
 
 __all__ = [
+    "Alert",
     "Raised",
     "Sent",
     "channel",
     "end",
+    "end_one",
     "latest",
     "open_for",
     "raise_alert",

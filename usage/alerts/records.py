@@ -74,6 +74,11 @@ def end(kind: str, *, now: datetime, besides: tuple[str, ...] = ()) -> int:
     return open_ones.update(ended_at=now)
 
 
+def end_one(once: str, *, now: datetime) -> None:
+    """This function will end an alert by the fact that it names, if it is open."""
+    Alert.objects.filter(once=once, ended_at=None).update(ended_at=now)
+
+
 def open_for(tenant_id: int | None) -> list[Raised]:
     """This function will return the alerts that a tenant (None: the operators) has not to forget, the newest first."""
     return [one for one in _found("tenant_id IS NOT DISTINCT FROM %(tenant)s", tenant_id) if one.is_open]

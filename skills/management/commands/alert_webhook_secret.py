@@ -1,0 +1,17 @@
+"""`manage.py alert_webhook_secret`: what the operators' alert webhook is signed with."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from skills.webhooks import alerts
+
+
+class Command(BaseCommand):
+    """Print the secret."""
+
+    help = "Print the Standard Webhooks secret of SKILLGATE_ALERT_WEBHOOK_URL."
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        """This function will run the command."""
+        self.stdout.write(alerts.secret())
