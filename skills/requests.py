@@ -46,6 +46,7 @@ _PAGES_OF_A_PDF = 600
 _TEXT_OF_A_PAGE = 6_000
 """Documented as 1,500 to 3,000; doubled, for pages set very small."""
 _SMALLEST_PAGE_BYTES = 256
+_LIFETIME = "5m"
 _FROM_ELSEWHERE = frozenset(["url", "file"])
 
 
@@ -122,17 +123,31 @@ def _system(version: Version, values: dict[str, Any], *, caches: bool, canary: s
     texts = (version.system, fences, canary, added)
     blocks: list[dict[str, Any]] = [{"type": "text", "text": text} for text in texts if text]
     if blocks and caches:
-        blocks[-1]["cache_control"] = {"type": "ephemeral"}
+        blocks[-1]["cache_control"] = _cache_control(version)
     return blocks
+
+
+def _cache_control(version: Version) -> dict[str, str]:
+    """One lifetime for all of a request's prefixes: the API takes no longer one after a shorter."""
+    lifetime = version.policy.get("prompt_cache", {}).get("lifetime", _LIFETIME)
+    return {"type": "ephemeral"} if lifetime == _LIFETIME else {"type": "ephemeral", "ttl": lifetime}
 
 
 def _messages(version: Version, values: dict[str, Any]) -> list[dict[str, Any]]:
     if version.messages_from:
         return _turns(values[version.messages_from], at=f"/{version.messages_from}")
     documents = values.get(version.documents_from, []) if version.documents_from else []
-    text = templates.parse(version.template).render(values, key=_fence_key(settings.SECRET_KEY))
-    content = [*(_document(one, cited=version.citations) for one in documents), {"type": "text", "text": text}]
-    return [{"role": "user", "content": content}]
+    content = [_document(one, cited=version.citations) for one in documents]
+    cached = version.policy.get("prompt_cache", {}).get("prefixes", ())
+    if content and "documents" in cached:
+        content[-1]["cache_control"] = _cache_control(version)
+    template = templates.parse(version.template)
+    text = template.render(values, key=_fence_key(settings.SECRET_KEY))
+    size = len(template.prefix) if "template" in cached else 0
+    if text[:size].strip() and text[size:].strip():
+        content.append({"type": "text", "text": text[:size], "cache_control": _cache_control(version)})
+        text = text[size:]
+    return [{"role": "user", "content": [*content, {"type": "text", "text": text}]}]
 
 
 @lru_cache(maxsize=4)

@@ -70,6 +70,13 @@ class Template:
         """Whether values stand within words of the template's, and so need fences; else one value is all there is."""
         return len(self.parts) != 1 or not isinstance(self.parts[0], Insert)
 
+    @property
+    def prefix(self) -> str:
+        """The template's words before its first value or tag: what all of its messages begin with."""
+        words = self.parts[0] if self.parts and isinstance(self.parts[0], str) else ""
+        tag = self.tags.search(words) if self.tags else None
+        return words[: tag.start()] if tag else words
+
     def render(self, values: dict[str, Any], *, key: bytes | None = None) -> str:
         """This function will write the message for an input that fits the skill's input schema; `key` marks its fences."""
         pieces = list(_rendered(self.parts, values, self.fence))
