@@ -96,10 +96,9 @@ async def prepare(order: Order, *, canary: str = "") -> Prepared:
         canary=canary,
     )
     plan = await routing.plan(order.caller, order.version, body)
+    place = await _place(order, body, plan)
     if plan.is_open and claude.is_held_back(order.caller, routing.classifying_model()):
         plan = Plan(routing.in_doubt(plan, fallbacks.HELD_BACK), {})
-    body = {**body, "model": plan.route.model}
-    place = await _place(order, body, plan)
     model, fallback = fallbacks.first(order.caller, order.version, model=plan.route.model)
     return Prepared(order=order, body={**body, "model": model}, plan=plan, place=place, fallback=fallback)
 

@@ -183,12 +183,14 @@ class Run(Flight[RunEvent]):
         self._body = {**self._body, "model": entry.model}
         self.route = Route(entry.model, entry.route_kind, entry.route_reason)
         self.cache = CacheState("hit", age_seconds=found.age_seconds)
+        self._fallback = None
         await self.close_unused("settled")
         await self._say_started()
         if self._order.version.is_text:
             for piece in entry.pieces():
                 await self.say(RunText(piece))
-        return self._completed(entry.output, entry.citations, entry.stop_reason)
+        done = self._completed(entry.output, entry.citations, entry.stop_reason)
+        return replace(done, guardrails=[*done.guardrails, *entry.findings])
 
     async def _admitted_after_all(self) -> ledger.Reservation:
         await self.close_unused("released")
@@ -288,6 +290,7 @@ class Run(Flight[RunEvent]):
             model=self.model,
             route_kind=self.route.kind,
             route_reason=self.route.reason,
+            findings=self._guard.went_out.report() if self._guard is not None else [],
         )
 
     def _completed(self, output: Any, citations: list[dict[str, Any]], stop_reason: str) -> RunCompleted:

@@ -13,7 +13,10 @@ _PIECE = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A whole answer as its first caller got it, with the model that gave it and why that one."""
+    """A whole answer as its first caller got it, with the model that gave it and why that one.
+
+    `findings` are what the skill's guardrails found in the answer.
+    """
 
     output: Any
     stop_reason: str
@@ -21,6 +24,7 @@ class Entry:
     route_kind: str
     route_reason: str
     citations: list[dict[str, Any]] = field(default_factory=list)
+    findings: list[dict[str, Any]] = field(default_factory=list)
 
     def pieces(self) -> Iterator[str]:
         """This function will yield the text of an answer in pieces, as a stream of it would come."""
