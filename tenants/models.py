@@ -148,7 +148,7 @@ class ApiKey(models.Model):
         default=list,
         db_default=[],
         blank=True,
-        help_text="run, read, messages, health; empty means all but health.",
+        help_text="run, read, messages, health, reports; empty means all but health and reports.",
     )
     allowed_models = ArrayField(
         models.CharField(max_length=64),

@@ -13,7 +13,7 @@ from tenants.keys import Caller
 
 
 async def of_request(request: Any, *, verb: str, fresh: bool = False) -> Caller:
-    """This function will return who makes a request, if the key may do `verb` (run, read, messages, health).
+    """This function will return who makes a request, if the key may do `verb` (run, read, messages, health, reports).
 
     `fresh` looks the key up anew, for answers that nothing else checks again. Raises
     `AuthenticationFailed` or `NotAllowed`.

@@ -10,7 +10,7 @@ from typing import Any
 from kit.errors import InvalidRequest
 from tenants.models import ApiKey
 
-VERBS = ("run", "read", "messages", "health")
+VERBS = ("run", "read", "messages", "health", "reports")
 MOST_REQUESTS_PER_MINUTE = 1_000_000
 MOST_CONCURRENT_CALLS = 100_000
 MOST_TOKENS_PER_MINUTE = 10_000_000_000

@@ -56,7 +56,7 @@ class Migration(migrations.Migration):
                 ('pepper_id', models.CharField(max_length=16)),
                 ('display', models.CharField(help_text='Prefix, first four and last four characters.', max_length=32)),
                 ('allowed_skills', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), blank=True, db_default=[], default=list, help_text='Skills it may call; empty means all.', size=None)),
-                ('allowed_verbs', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=16), blank=True, db_default=[], default=list, help_text='run, read, messages, health; empty means all but health.', size=None)),
+                ('allowed_verbs', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=16), blank=True, db_default=[], default=list, help_text='run, read, messages, health, reports; empty means all but health and reports.', size=None)),
                 ('allowed_models', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), blank=True, db_default=[], default=list, help_text='Models it may name on /v1/messages; empty means all priced.', size=None)),
                 ('allowed_networks', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=64), blank=True, db_default=[], default=list, help_text='CIDR ranges it may call from; empty means any.', size=None)),
                 ('requests_per_minute', models.PositiveIntegerField(db_default=60, default=60)),

@@ -25,7 +25,9 @@ class Command(BaseCommand):
         parser.add_argument("--tokens-per-minute", type=int, default=200_000)
         parser.add_argument("--concurrent-calls", type=int, default=20)
         parser.add_argument("--skills", default="", help="comma-separated; all when left out")
-        parser.add_argument("--verbs", default="", help="of run, read, messages, health; all but health when left out")
+        parser.add_argument(
+            "--verbs", default="", help="of run, read, messages, health, reports; all but the last two when left out"
+        )
         parser.add_argument("--models", default="", help="comma-separated; all priced ones when left out")
         parser.add_argument("--networks", default="", help="comma-separated CIDR ranges; any when left out")
         parser.add_argument("--expires-in-days", type=int)
