@@ -83,7 +83,7 @@ def running(*arguments: str, log: Path, env: dict[str, str] | None = None) -> It
             stderr=subprocess.STDOUT,
         )
     try:
-        yield Program(process, eventually(lambda: _address(process, log), within=40))
+        yield Program(process, eventually(lambda: _address(process, log), within=90))
     finally:
         process.terminate()
         try:

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from django.conf import settings
 
 from tests.entry_points.doors import Door, Outcome, Wish
 from tests.skills.gateway import Key, MakeKey
@@ -12,7 +13,9 @@ PROMPT = "Tell me about the white rabbit."
 # Slow enough to be left or revoked in the middle: 60 words, some 50 ms each.
 SLOW = Wish(f"{PROMPT} [[emulator:words:60]] [[emulator:chunk_ms:50]]")
 
-ALL = 4  # what another attempt could help is attempted so often, unless something of the answer was heard
+ALL = (
+    settings.CLAUDE_ATTEMPTS
+)  # what another attempt could help is attempted so often, unless something of the answer was heard
 # Fault on demand → the error's type at every door, the state of its usage events, and how many attempts there are.
 FAULTS = {
     "http_400": ("invalid_request_error", "released", 1),

@@ -113,7 +113,7 @@ class Gateway:
         self.url = f"http://127.0.0.1:{self._announced(log)}"
 
     def _announced(self, log: Path) -> str:
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 90
         while time.monotonic() < give_up:
             if found := re.search(r"Listening on 127\.0\.0\.1:(\d+)\n", log.read_text()):
                 return found[1]

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+from django.conf import settings
 
 from skills import idempotency
 from tests.live import Live, eventually, running
@@ -93,7 +94,8 @@ def test_what_spent_nothing_is_not_kept_so_that_a_retry_can_pass(live: Live, fau
     marker = uuid4().hex
     body = {"input": {"text": f"A story of {marker}."}}
     httpx2.post(
-        f"{live.emulator_url}/_emulator/faults", json={"kind": fault, "count": 4, "marker": marker, "retry_after": 0.01}
+        f"{live.emulator_url}/_emulator/faults",
+        json={"kind": fault, "count": settings.CLAUDE_ATTEMPTS, "marker": marker, "retry_after": 0.01},
     )
     headers = {"Idempotency-Key": marker}
 
@@ -105,7 +107,7 @@ def test_what_spent_nothing_is_not_kept_so_that_a_retry_can_pass(live: Live, fau
     assert passed.status_code == 200
     assert "Idempotent-Replayed" not in passed.headers
     assert replayed.content == passed.content
-    assert [event["state"] for event in live.events()] == [*["released"] * 4, "settled"]
+    assert [event["state"] for event in live.events()] == [*["released"] * settings.CLAUDE_ATTEMPTS, "settled"]
 
 
 def test_refusals_are_not_kept(live: Live) -> None:

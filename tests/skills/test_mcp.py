@@ -11,6 +11,7 @@ import httpx2
 import jsonschema_rs
 import mcp_types as types
 import pytest
+from django.conf import settings
 from mcp import MCPError
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -190,7 +191,7 @@ async def test_each_fault_of_claude_is_a_result_and_each_attempt_booked(
     async with connected(key, era="auto") as client:
         error = envelope(await client.call_tool("summarize", {"text": f"A cat [[emulator:{fault}]]"}))
 
-    attempts = 4 if state == "released" else 1
+    attempts = settings.CLAUDE_ATTEMPTS if state == "released" else 1
     assert error["type"] == kind
     assert [event["state"] for event in key.events()] == [state] * attempts
 

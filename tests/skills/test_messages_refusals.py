@@ -8,6 +8,7 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
+from django.conf import settings
 
 from tests.skills.gateway import CLASSES, Gateway, Key, MakeKey
 
@@ -228,18 +229,19 @@ def test_a_beta_header_that_is_no_list_of_names_is_refused(gateway: Gateway, key
 
 # --- Claude's faults -----------------------------------------------------------------------------------------------------
 
+ALL = settings.CLAUDE_ATTEMPTS
 FAULTS = [
-    # fault, status, type, and how its usage event is closed
+    # fault, status, type, how its usage events are closed, and how many attempts there are
     ("http_400", 400, "invalid_request_error", "released", 1),
     ("http_401", 502, "api_error", "released", 1),
     ("http_403", 502, "api_error", "released", 1),
     ("http_404", 502, "api_error", "released", 1),
     ("http_413", 413, "request_too_large", "released", 1),
-    ("http_429:0.01", 429, "rate_limit_error", "released", 4),
-    ("http_500", 502, "api_error", "released", 4),
-    ("http_529", 529, "overloaded_error", "released", 4),
-    ("html_502", 502, "api_error", "estimated", 4),
-    ("reset", 502, "api_error", "estimated", 4),
+    ("http_429:0.01", 429, "rate_limit_error", "released", ALL),
+    ("http_500", 502, "api_error", "released", ALL),
+    ("http_529", 529, "overloaded_error", "released", ALL),
+    ("html_502", 502, "api_error", "estimated", ALL),
+    ("reset", 502, "api_error", "estimated", ALL),
     ("drop", 502, "api_error", "estimated", 1),
     ("hangup", 502, "api_error", "estimated", 1),
     ("truncate", 502, "api_error", "estimated", 1),
@@ -383,11 +385,11 @@ def test_a_call_that_spent_nothing_may_be_made_again(gateway: Gateway, key: Key,
         assert post(key, gateway, body, **{"Idempotency-Key": "one"}).status_code == 529
 
     assert [(event["state"], event["attempt"]) for event in key.events()] == [
-        ("released", attempt) for _ in range(2) for attempt in range(1, 5)
+        ("released", attempt) for _ in range(2) for attempt in range(1, ALL + 1)
     ]
 
 
-@pytest.mark.parametrize(("fault", "attempts"), [("html_502", 4), ("drop", 1)])
+@pytest.mark.parametrize(("fault", "attempts"), [("html_502", ALL), ("drop", 1)])
 def test_a_failure_that_cost_something_is_repeated_as_it_was(
     gateway: Gateway, key: Key, fault: str, attempts: int
 ) -> None:

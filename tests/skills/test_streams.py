@@ -3,6 +3,7 @@
 import json
 
 import httpx2
+from django.conf import settings
 
 from tests.live import Live
 from tests.skills.listening import CLASSIFY, SUMMARIZE, json_input, listen, opened, text_input
@@ -106,7 +107,7 @@ def test_a_failure_after_the_first_event_is_an_error_event_with_the_same_envelop
         "error_event": ("overloaded_error", 1),
         "truncate": ("api_error", 2),
         "drop": ("api_error", 3),
-        "http_529": ("overloaded_error", 7),  # nothing of an answer was heard: four attempts
+        "http_529": ("overloaded_error", 3 + settings.CLAUDE_ATTEMPTS),  # nothing of an answer was heard
     }
 
     for mark, (kind, count) in cases.items():
@@ -120,7 +121,7 @@ def test_a_failure_after_the_first_event_is_an_error_event_with_the_same_envelop
         assert "done" not in heard.names
         live.closed_events(count)
     states = [event["state"] for event in live.events()]
-    assert states == [*["estimated"] * 3, *["released"] * 4]
+    assert states == [*["estimated"] * 3, *["released"] * settings.CLAUDE_ATTEMPTS]
 
 
 def test_silence_is_filled_with_comments(live: Live) -> None:
