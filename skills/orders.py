@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
+from kit.errors import Unavailable
 from skills import caching, claude, fallbacks, requests, routing
 from skills.caching import Alone, Found, Lead, Seat
 from skills.events import Fallback
@@ -75,9 +76,11 @@ class Prepared:
         question = routing.question(self.order.version, self.body)
         return First(body=question, purpose="classify", route="by_classifier", ahead=ahead)
 
-    def leave(self) -> None:
+    def leave(self, *, refused: BaseException) -> None:
         """This function will give up the place, for an order that was refused."""
-        if isinstance(self.place, Lead | Seat):
+        if isinstance(self.place, Lead) and not isinstance(refused, Unavailable):
+            self.place.decline()
+        elif isinstance(self.place, Lead | Seat):
             self.place.leave()
 
 

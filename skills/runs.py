@@ -8,7 +8,16 @@ from typing import Any
 from uuid import UUID
 
 from kit import ids
-from kit.errors import InvalidRequest, OutputInvalid, SkillgateError, Unavailable
+from kit.errors import (
+    AuthenticationFailed,
+    BudgetExceeded,
+    InvalidRequest,
+    NotAllowed,
+    OutputInvalid,
+    RateLimited,
+    SkillgateError,
+    Unavailable,
+)
 from skills import answers, caching, fallbacks, guardrails, inflight, routing
 from skills.admission import Admitted, admit, admit_after_all, admit_again
 from skills.caching import Alone, Entry, Found, Lead, Seat
@@ -22,6 +31,7 @@ from usage import ledger
 from usage.ledger import Purpose
 
 __all__ = ["Order", "Run", "complete", "start", "stream"]
+_OWN = (AuthenticationFailed, BudgetExceeded, NotAllowed, RateLimited)
 
 
 async def start(order: Order) -> "Run":
@@ -42,7 +52,7 @@ async def start(order: Order) -> "Run":
     try:
         admitted = await _admit(prepared, run_id=run_id)
     except BaseException as error:
-        prepared.leave()
+        prepared.leave(refused=error)
         fixed = fallbacks.fixed_answer(order.caller, order.version)
         if not isinstance(error, Unavailable) or not fallbacks.was_held_back(error) or fixed is None:
             raise
@@ -142,13 +152,18 @@ class Run(Flight[RunEvent]):
             place = await self._handed_over(place)
         if isinstance(place, Found):
             return await self._replayed(place)
+        lead = place if isinstance(place, Lead) else None
         try:
             if isinstance(self._prepared.place, Seat):
                 reservation = await self._admitted_after_all()
-            return await self._answered(reservation, lead=place if isinstance(place, Lead) else None)
+            return await self._answered(reservation, lead=lead)
+        except SkillgateError as error:
+            if lead is not None and self._is_own(error):
+                lead.decline()
+            raise
         finally:
-            if isinstance(place, Lead):
-                place.leave()
+            if lead is not None:
+                lead.leave()
 
     def failed(self, error: SkillgateError) -> RunEvent:
         """This function will say that the run has no answer."""
@@ -175,6 +190,10 @@ class Run(Flight[RunEvent]):
             await self.close_unused("released")
             raise self._ended_by
         return seat.outcome.result()
+
+    def _is_own(self, error: SkillgateError) -> bool:
+        """Whether a call came to nothing for its caller's own reasons, which say nothing of another's."""
+        return self._ended_by is not None or (isinstance(error, _OWN) and not self.is_failed_upstream)
 
     async def _replayed(self, found: Found) -> RunEvent:
         """Say a kept answer as a call would have said it."""

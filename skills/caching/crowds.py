@@ -50,6 +50,7 @@ class Lead:
         self.key = key
         self.owner = ids.secret(16)
         self.shared: Entry | None = None
+        self.is_declined = False
         self._ttl_seconds = ttl_seconds
         self._is_held = False
         self._renewal: asyncio.Task[None] | None = None
@@ -71,6 +72,11 @@ class Lead:
             self._renewal.cancel()
             self._renewal = None
         self._ended.set()
+
+    def decline(self) -> None:
+        """This function will leave the lead for a reason of the caller's own, which says nothing of the next one's call."""
+        self.is_declined = True
+        self.leave()
 
     async def ended(self) -> None:
         """This function will wait until the lead was left."""
@@ -158,7 +164,7 @@ class _Crowd:
             self._lead = self._lead.again()
 
     async def _serve(self) -> None:
-        """Get everybody to an outcome: the answer, or after two leads that came to nothing the call of one's own."""
+        """Get everybody to an outcome: the answer, or after two calls that failed the call of one's own."""
         losses, has_waited = 0, False
         while self._waiting():
             found = await self._look()
@@ -197,7 +203,7 @@ class _Crowd:
         self._lead = lead.again()
         if lead.shared is not None:
             self.give_all(Found(lead.shared, 0, was_waited_for=True))
-        return lead.shared is not None
+        return lead.shared is not None or lead.is_declined
 
     async def _heard(self) -> None:
         """Wait until the key is said to have changed, or for a moment: what was said may have been missed."""

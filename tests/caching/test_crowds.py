@@ -73,6 +73,18 @@ async def test_a_lead_that_came_to_nothing_goes_to_the_next_and_after_two_everyb
     assert isinstance(await enter(key), Lead)
 
 
+async def test_a_lead_that_was_declined_says_nothing_of_the_next_ones_call(key: Key) -> None:
+    lead, *seats = [await enter(key) for _ in range(5)]
+
+    for seat in seats[:3]:
+        lead.decline()
+        lead = await outcome(seat)
+        assert isinstance(lead, Lead)
+    await lead.share(entry())
+
+    assert (await outcome(seats[3])).entry == entry()
+
+
 async def test_a_seat_that_was_left_is_passed_over(key: Key) -> None:
     lead, left, waiting = [await enter(key) for _ in range(3)]
 
