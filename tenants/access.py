@@ -24,6 +24,7 @@ TABLE: dict[str, frozenset[Membership.Role]] = {
     "colleagues.owners": frozenset({_OWNER}),
     "audit.see": frozenset({_OWNER, _ADMIN, _FINANCE}),
     "reports.see": frozenset({_OWNER, _ADMIN, _FINANCE}),
+    "months.close": frozenset({_OWNER, _FINANCE}),
     "skills.see": _EVERYONE,
     "skills.author": _ADMINS,
     "skills.gate": frozenset({_OWNER}),

@@ -21,7 +21,10 @@ _TENANT: dict[str, list[tuple[str, str, str, str]]] = {
         ("Limits and budgets", "speed", "budgets", "budgets.see"),
         ("Alerts", "notifications", "alerts", "budgets.see"),
     ],
-    "Finance": [("Reports", "payments", "finance", "reports.see")],
+    "Finance": [
+        ("Reports", "payments", "finance", "reports.see"),
+        ("Months", "event_available", "months", "reports.see"),
+    ],
     "Tenant": [
         ("Colleagues", "group", "colleagues", "colleagues.see"),
         ("Settings", "tune", "settings", "settings.see"),
@@ -53,7 +56,14 @@ def of_operators(request: Any) -> list[Group]:
         found.setdefault(meta.app_config.verbose_name, []).append(
             _item(str(meta.verbose_name_plural).capitalize(), "table_rows", link)
         )
-    first = [("Overview", "monitoring", "index"), ("Finance", "payments", "finance"), ("Prices", "sell", "prices")]
+    first = [
+        ("Overview", "monitoring", "index"),
+        ("Finance", "payments", "finance"),
+        ("Prices", "sell", "prices"),
+        ("Compared with the provider", "balance", "reconciliation"),
+        ("Ledger checks", "verified", "ledger"),
+        ("Deliveries of alerts", "outgoing_mail", "alert_log"),
+    ]
     items = [_item(title, icon, reverse(f"ops:{name}")) for title, icon, name in first]
     overview = {"title": None, "separator": False, "items": items}
     return [overview, *({"title": title, "separator": True, "items": items} for title, items in found.items())]

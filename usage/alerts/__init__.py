@@ -8,7 +8,7 @@ what outcome, is a row of another.
 from usage.alerts.budgets import raise_due as raise_budgets
 from usage.alerts.models import Alert
 from usage.alerts.prices import raise_due as raise_unpriced
-from usage.alerts.records import Raised, end, end_one, latest, open_for, raise_alert
+from usage.alerts.records import Raised, deliveries, end, end_one, latest, open_for, raise_alert
 from usage.alerts.sending import Sent, channel, send_due
 from usage.alerts.spend import raise_due as raise_spend
 
@@ -17,6 +17,7 @@ __all__ = [
     "Raised",
     "Sent",
     "channel",
+    "deliveries",
     "end",
     "end_one",
     "latest",

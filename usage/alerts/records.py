@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from psycopg.types.json import Json
 
 from usage.alerts.channels import CHANNELS
-from usage.alerts.models import Alert
+from usage.alerts.models import Alert, AlertDelivery
 from usage.rows import fetch
 
 _LONGEST_TITLE = 200
@@ -90,6 +90,12 @@ def latest(tenant_id: int | None, *, most: int = 50, before: int | None = None) 
     `before` is an id to go on from.
     """
     return _found("(%(tenant)s::bigint IS NULL OR a.tenant_id = %(tenant)s)", tenant_id, most=most, before=before)
+
+
+def deliveries(tenant_id: int | None, *, most: int = 50) -> list[AlertDelivery]:
+    """This function will return what went out for a tenant's (None: all) alerts and how that fared, the newest first."""
+    found = AlertDelivery.objects.select_related("alert", "tenant").order_by("-pk")
+    return list((found if tenant_id is None else found.filter(tenant_id=tenant_id))[:most])
 
 
 def _found(scope: str, tenant_id: int | None, *, most: int = 500, before: int | None = None) -> list[Raised]:

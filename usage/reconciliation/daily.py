@@ -6,6 +6,7 @@ from pathlib import Path
 from django.conf import settings
 
 from kit import money
+from kit.errors import NotFound
 from usage import alerts
 from usage.reconciliation import ours, theirs
 from usage.reconciliation.comparing import OUTSIDE, Comparison, compare
@@ -49,6 +50,14 @@ def latest(*, days: int = 60) -> list[Reconciliation]:
     """This function will return the newest result of each of the last days, the newest first."""
     newest = Reconciliation.objects.order_by("day", "-pk").distinct("day")
     return sorted(newest, key=lambda one: one.day, reverse=True)[:days]
+
+
+def one(pk: int) -> Reconciliation:
+    """This function will return one result; raises `NotFound`."""
+    found = Reconciliation.objects.filter(pk=pk).first()
+    if found is None:
+        raise NotFound("There is no such comparison.")
+    return found
 
 
 def _is_within(found: Comparison) -> bool:

@@ -2,8 +2,8 @@
 
 from usage.verification.findings import Finding, Report
 from usage.verification.journal import read as read_journal
-from usage.verification.records import announce, latest, record
+from usage.verification.records import announce, latest, recent, record
 from usage.verification.repair import repair
 from usage.verification.verify import verify
 
-__all__ = ["Finding", "Report", "announce", "latest", "read_journal", "record", "repair", "verify"]
+__all__ = ["Finding", "Report", "announce", "latest", "read_journal", "recent", "record", "repair", "verify"]

@@ -31,6 +31,11 @@ def latest() -> Verification | None:
     return Verification.objects.order_by("-started_at", "-pk").first()
 
 
+def recent(*, most: int) -> list[Verification]:
+    """This function will return the last checks that were kept, the newest first."""
+    return list(Verification.objects.order_by("-started_at", "-pk")[:most])
+
+
 def announce(kept: Verification) -> None:
     """This function will tell the operators of findings, once until the ledger is true again; then the alert ends."""
     if kept.is_true:
