@@ -62,7 +62,7 @@ async def admit(
     the key may not use) or `Unavailable`; a refused call consumes nothing.
     """
     refuse_foreign_model(caller, body["model"])
-    book = await pricing.current()
+    book = await pricing.current(caller.tenant_id)
     read, written = (0, 0) if purpose == "cached" else (requests.input_bound(body), body["max_tokens"])
     asked = Admission(
         event_id=ids.uuid7(),

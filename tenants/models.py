@@ -42,6 +42,13 @@ class Tenant(models.Model):
         blank=True,
         help_text="Models its calls may use; empty means all priced.",
     )
+    unpriced_models = models.CharField(
+        max_length=8,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="refuse or flag calls of models without a price; empty: as the platform does.",
+    )
     allows_fallback = models.BooleanField(
         default=True, db_default=True, help_text="Whether another model may answer when a skill's own fails."
     )
@@ -53,6 +60,9 @@ class Tenant(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(status__in=["active", "suspended"]), name="tenant_status_is_known"),
+            models.CheckConstraint(
+                condition=Q(unpriced_models__in=["", "refuse", "flag"]), name="tenant_unpriced_models_are_known"
+            ),
             models.CheckConstraint(
                 condition=Q(retention_days__gte=1, retention_days__lte=3650), name="tenant_retention_is_1_to_3650_days"
             ),

@@ -60,6 +60,27 @@ def suspend(tenant: Tenant, *, reason: str, now: datetime, actor: str = "system"
     _move(tenant, Tenant.Status.SUSPENDED, now=now, actor=actor, address=address, reason=why)
 
 
+def treat_unpriced(tenant: Tenant, *, policy: str, actor: str = "system", address: str = "") -> None:
+    """This function will say what becomes of a tenant's calls of models without a price: `refuse`, `flag`, or empty.
+
+    Empty is the platform's own policy. It counts within a minute. Raises `InvalidRequest`.
+    """
+    if policy not in {"", "refuse", "flag"}:
+        raise InvalidRequest("Set the policy to `refuse`, `flag`, or nothing for the platform's own.", field="policy")
+    with transaction.atomic():
+        if Tenant.objects.filter(pk=tenant.pk).exclude(unpriced_models=policy).update(unpriced_models=policy):
+            audit.record(
+                "tenant.unpriced_models",
+                tenant=tenant,
+                actor=actor,
+                address=address,
+                subject=tenant.slug,
+                before={"unpriced_models": tenant.unpriced_models},
+                after={"unpriced_models": policy},
+            )
+    tenant.unpriced_models = policy
+
+
 def resume(tenant: Tenant, *, now: datetime, actor: str = "system", address: str = "") -> None:
     """This function will let a suspended tenant's keys work again."""
     _move(tenant, Tenant.Status.ACTIVE, now=now, actor=actor, address=address)

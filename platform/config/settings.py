@@ -226,6 +226,8 @@ CLAUDE_CALLS = env.int("SKILLGATE_CLAUDE_CALLS", default=2000)
 CLAUDE_QUEUE_SECONDS = env.float("SKILLGATE_CLAUDE_QUEUE_SECONDS", default=20.0)
 CLAUDE_BREAKER_FAILURES = env.int("SKILLGATE_CLAUDE_BREAKER_FAILURES", default=10)
 CLAUDE_BREAKER_SECONDS = env.float("SKILLGATE_CLAUDE_BREAKER_SECONDS", default=5.0)
+# What happens to calls of models without a price: refuse, or flag (booked at the price file's bound and listed).
+UNPRICED_MODELS = env.str("SKILLGATE_UNPRICED_MODELS", default="refuse")
 COUNT_MARGIN_PERCENT = env.float(
     # The provider calls its own token count an estimate; the emulator's is exact.
     "SKILLGATE_COUNT_MARGIN_PERCENT",

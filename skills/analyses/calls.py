@@ -37,9 +37,9 @@ class Misfit(OutputInvalid):
     repair: dict[str, Any] | None = None
 
 
-async def bound(body: dict[str, Any]) -> tuple[int, int]:
+async def bound(caller: Caller, body: dict[str, Any]) -> tuple[int, int]:
     """This function will return the most tokens and micro-dollars that a call can use."""
-    book = await pricing.current()
+    book = await pricing.current(caller.tenant_id)
     read, written = requests.input_bound(body), int(body["max_tokens"])
     micros = book.upper_bound(body["model"], input_tokens=read, output_tokens=written, on=clock.now().date())
     return read + written, micros
@@ -52,7 +52,7 @@ async def counted(caller: Caller, body: dict[str, Any]) -> tuple[int, int] | Non
     except SkillgateError:
         return None
     read = min(requests.input_bound(body), count + int(count * settings.COUNT_MARGIN_PERCENT / 100))
-    book = await pricing.current()
+    book = await pricing.current(caller.tenant_id)
     written = int(body["max_tokens"])
     return read + written, book.upper_bound(
         body["model"], input_tokens=read, output_tokens=written, on=clock.now().date()

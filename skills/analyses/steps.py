@@ -63,7 +63,7 @@ async def _attempt(bench: Bench, step: Row, question: Question, findings: list[R
         hold,
         place,
         run_id=run_id,
-        bound=await calls.bound(question.body),
+        bound=await calls.bound(bench.caller, question.body),
         count=lambda: calls.counted(bench.caller, question.body),
     )
     ask = Ask(caller=bench.caller, question=question, run_id=run_id, request_id=bench.request_id)

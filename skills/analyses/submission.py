@@ -89,7 +89,7 @@ async def estimated(caller: Caller, brief: Brief, *, sizes: Sequence[int], now: 
     read = (sum(sizes) + overlap * sum(counts) + part * (calls - sum(counts)) + shared * calls) / _BYTES_PER_TOKEN
     most = brief.version.max_tokens * (calls - 1) + brief.version.max_tokens_ceiling
     tokens = Tokens(input=int(read), output=int(most * _WRITTEN_SHARE))
-    book = await pricing.current()
+    book = await pricing.current(caller.tenant_id)
     model = requests.model_name(brief.version.model)
     each = Tokens(input=tokens.input // calls, output=tokens.output // calls)
     return {

@@ -124,7 +124,7 @@ def _order(bench: Bench, item: Row) -> Order:
 async def _bound(bench: Bench, order: Order) -> tuple[int, int]:
     """The most that an answer can use, and one repair of it where the skill promises a form."""
     body = requests.build(bench.version, order.input, max_tokens=order.max_tokens)
-    tokens, micros = await calls.bound(body)
+    tokens, micros = await calls.bound(bench.caller, body)
     if bench.version.is_text:
         return tokens, micros
     return 2 * tokens + body["max_tokens"], 3 * micros

@@ -19,7 +19,7 @@ _UNKNOWN_DATE = "1970-01-01T00:00:00Z"
 
 async def check_allowed(caller: Caller, model_id: str) -> None:
     """This function will raise `NotFound` for a model without a price, `NotAllowed` for one that the key may not use."""
-    book = await pricing.current()
+    book = await pricing.current(caller.tenant_id)
     try:
         book.in_force(model_id, on=clock.now().date())
     except NotAllowed as unpriced:

@@ -91,7 +91,7 @@ async def drain() -> None:
 
 
 async def _refuse(caller: Caller, admission: Admission, answer: lanes.Answer) -> BudgetExceeded:
-    book = await pricing.current()
+    book = await pricing.current(caller.tenant_id)
     on = answer["opened_at"].astimezone(UTC).date()
     return refusal(caller, admission, outcome=answer["outcome"], detail=answer["detail"], book=book, on=on)
 

@@ -2,9 +2,11 @@
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
+
+from django.conf import settings
 
 from kit import clock, loops, pg
 from kit.errors import NotAllowed, Unavailable
@@ -15,6 +17,8 @@ log = logging.getLogger(__name__)
 MICROS = 1_000_000
 CLASSES = tuple(Price.TokenClass.values)
 BATCH = "batch"
+UNPRICED = "*"  # the entry of a price file that bounds what models without a price of their own cost
+FLAG, REFUSE = "flag", "refuse"
 REQUIRED = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 _RELOAD_SECONDS = 60.0
 _DATED = re.compile(r"-\d{8}$")
@@ -65,13 +69,19 @@ class Book:
 
     version: int
     bands: dict[str, tuple[Band, ...]]
+    flags_unpriced: bool = False
 
     def in_force(self, model: str, *, on: date) -> list[Band]:
         """This function will return a model's bands on a day, shortest prompts first.
 
-        Raises `NotAllowed` with `reason: price_unknown` when there are none.
+        A model without a price has those of the bound for such models where the policy is to flag it. Raises
+        `NotAllowed` with `reason: price_unknown` when there are none.
         """
-        known = self.bands.get(model) or self.bands.get(_DATED.sub("", model)) or ()
+        known: tuple[Band, ...] = ()
+        if model != UNPRICED:
+            known = self.bands.get(model) or self.bands.get(_DATED.sub("", model)) or ()
+        if not known and self.flags_unpriced and model != UNPRICED:
+            known = self.bands.get(UNPRICED, ())
         started = max((band.effective_from for band in known if band.effective_from <= on), default=None)
         if started is None:
             raise NotAllowed(
@@ -82,8 +92,12 @@ class Book:
         return sorted((band for band in known if band.effective_from == started), key=lambda band: band.prompt_from)
 
     def priced(self, *, on: date) -> list[str]:
-        """This function will return the models that have a price on a day."""
-        return [model for model, bands in self.bands.items() if any(band.effective_from <= on for band in bands)]
+        """This function will return the models that have a price of their own on a day."""
+        return [
+            model
+            for model, bands in self.bands.items()
+            if model != UNPRICED and any(band.effective_from <= on for band in bands)
+        ]
 
     def cost(self, model: str, tokens: Tokens, *, on: date, tier: str = "") -> int:
         """This function will return what a call cost, in micro-dollars, rounded half up once for the whole call.
@@ -122,11 +136,17 @@ def _batch_cost(band: Band, tokens: Tokens) -> int:
 
 
 class _Current:
-    """The newest book, re-read once a minute; books never change, so an old one is merely old."""
+    """The newest book and the tenants' policies, re-read once a minute; books never change, so an old one is merely old."""
 
     def __init__(self) -> None:
-        self.book: Book | None = None
+        self.books: dict[bool, Book] = {}
+        self.policies: dict[int, str] = {}
         self.read_at = 0.0
+
+    def of(self, tenant_id: int | None) -> Book:
+        """This function will return the book, as a tenant's policy for unpriced models has it."""
+        policy = self.policies.get(tenant_id or 0) or settings.UNPRICED_MODELS
+        return self.books[policy == FLAG]
 
 
 _current = _Current()
@@ -134,17 +154,20 @@ _current = _Current()
 
 def forget() -> None:
     """This function will make the next call read the newest book again."""
-    _current.book = None
+    _current.books = {}
 
 
-async def current() -> Book:
-    """This function will return the newest price version; Unavailable when none was ever loaded."""
-    if _current.book is None:
-        return await _read()
-    if clock.monotonic() - _current.read_at >= _RELOAD_SECONDS:
+async def current(tenant_id: int | None = None) -> Book:
+    """This function will return the newest price version; Unavailable when none was ever loaded.
+
+    Of a tenant it flags or refuses models without a price as the tenant's policy says, else as the platform's does.
+    """
+    if not _current.books:
+        await _read()
+    elif clock.monotonic() - _current.read_at >= _RELOAD_SECONDS:
         _current.read_at = clock.monotonic()
         loops.start(_reread(), name="re-read prices")  # beside the calls: none of them waits for it
-    return _current.book
+    return _current.of(tenant_id)
 
 
 async def _reread() -> None:
@@ -154,22 +177,24 @@ async def _reread() -> None:
         log.warning("prices could not be read again: %s", unavailable)
 
 
-async def _read() -> Book:
+async def _read() -> None:
     rows = await pg.fetch_all(
         "SELECT book_id, model, token_class, prompt_from, effective_from, micros_per_million FROM usage_price"
         " WHERE book_id = (SELECT max(id) FROM usage_pricebook)"
     )
     if not rows:
         raise Unavailable("No prices are loaded yet; the operator runs `manage.py load_prices`.", retry_after=30)
+    policies = await pg.fetch_all("SELECT id, unpriced_models FROM tenants_tenant WHERE unpriced_models <> ''")
     book = _book(rows)
-    _current.book, _current.read_at = book, clock.monotonic()
-    return book
+    _current.policies = {row["id"]: row["unpriced_models"] for row in policies}
+    _current.books = {False: book, True: replace(book, flags_unpriced=True)}
+    _current.read_at = clock.monotonic()
 
 
 def version(number: int) -> Book:
-    """This function will read one price version, to check what was booked by it (synchronous)."""
+    """This function will read one price version, to check what was booked by it: its bound for unpriced models counts."""
     names = ("book_id", "model", "token_class", "prompt_from", "effective_from", "micros_per_million")
-    return _book(list(Price.objects.filter(book_id=number).values(*names)))
+    return replace(_book(list(Price.objects.filter(book_id=number).values(*names))), flags_unpriced=True)
 
 
 def _book(rows: list[dict[str, Any]]) -> Book:

@@ -49,7 +49,7 @@ def candidate(raw: bytes) -> tuple[Book, date]:
     for entry in entries:
         band = Band(entry["effective_from"], entry["prompt_from"], entry["micros"])
         bands.setdefault(entry["model"], []).append(band)
-    return Book(0, {model: tuple(found) for model, found in bands.items()}), max(
+    return Book(0, {model: tuple(found) for model, found in bands.items()}, flags_unpriced=True), max(
         entry["effective_from"] for entry in entries
     )
 
