@@ -52,9 +52,14 @@ class Answer:
                 self.parts = [self.text]
             return str(delta["text"])
         elif delta.get("type") == "citations_delta" and isinstance(delta.get("citation"), dict):
-            cited = delta["citation"]
-            self.citations.append({name: cited[name] for name in _CITATION_FIELDS if cited.get(name) is not None})
+            self.citations += citations({"citations": [delta["citation"]]})
         return ""
+
+
+def citations(block: dict[str, Any]) -> list[dict[str, Any]]:
+    """This function will return a text block's citations, with the fields that clients get."""
+    found = [one for one in block.get("citations") or () if isinstance(one, dict)]
+    return [{name: cited[name] for name in _CITATION_FIELDS if cited.get(name) is not None} for cited in found]
 
 
 class Unfit(Exception):

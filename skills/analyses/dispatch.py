@@ -15,7 +15,7 @@ from celery import current_app
 from prometheus_client import Counter, Gauge
 
 from kit import pg
-from skills.analyses import documents, envelope, states
+from skills.analyses import documents, envelope, message_batches, states
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,8 @@ async def recover() -> int:
             if row["state"] == states.State.FAILED:
                 await states.tell(connection, row)
     LAPSED.inc(len(lapsed))
+    await message_batches.keep_alive()
+    await message_batches.abandon()
     again = await pg.execute(_AGAIN)
     for row in await pg.fetch_all(_UNBOOKED):
         await envelope.reconcile(row["tenant_id"], row["id"])
@@ -148,7 +150,8 @@ WHERE state = 'awaiting_budget' AND available_at <= now()
 """
 _UNBOOKED = """
 SELECT DISTINCT a.tenant_id, a.id FROM skills_analysiscall c JOIN skills_analysis a ON a.id = c.analysis_id
-WHERE c.closed_at IS NULL AND a.state <> 'running' LIMIT 100
+LEFT JOIN skills_messagebatch b ON b.id = c.message_batch_id
+WHERE c.closed_at IS NULL AND a.state <> 'running' AND (b.id IS NULL OR b.state = 'ended') LIMIT 100
 """
 _COUNT = """
 SELECT state, count(*) AS count FROM skills_analysis WHERE state IN ('queued', 'running', 'awaiting_budget') GROUP BY state

@@ -8,7 +8,7 @@ from uuid import UUID
 from kit import clock
 from kit.errors import SkillgateError
 from skills import catalog
-from skills.analyses import citing, documents, envelope, lanes, patience, planning, states, steps
+from skills.analyses import bulk, calls, citing, documents, envelope, lanes, patience, planning, states, steps
 from skills.analyses.holds import Failed, Hold, Lost, Paused, Stop, Yielded
 from skills.analyses.models import Analysis
 from skills.analyses.planning import Plan
@@ -71,7 +71,13 @@ async def _prepare(hold: Hold, row: Row) -> Bench:
         raise patience.verdict(error) from error
     part_bytes, _ = part_sizes(version, caller)
     return Bench(
-        hold=hold, caller=caller, brief=brief, sources=sources, request_id=row["request_id"], part_bytes=part_bytes
+        hold=hold,
+        caller=caller,
+        brief=brief,
+        sources=sources,
+        request_id=row["request_id"],
+        part_bytes=part_bytes,
+        is_bulk=row["processing"] == Analysis.Processing.BULK,
     )
 
 
@@ -101,7 +107,10 @@ async def _add(bench: Bench, new: list[Row], *, expected: int) -> None:
 
 async def _do_all(bench: Bench, plan: Plan) -> None:
     """Do the steps a few at a time. When one has to stop, no further one begins and those under way come to their end."""
-    waiting = list(reversed(plan.steps))
+    steps_left = plan.steps
+    if bench.is_bulk and plan.steps[0]["kind"] == planning.Kind.MAP:
+        steps_left = await bulk.work_off(_terms(bench), plan.steps, steps.InBulk(bench, plan.findings))
+    waiting = list(reversed(steps_left))
     if len(waiting) > 2 and len(bench.brief.version.system.encode()) > _CACHED_BYTES:
         await steps.do(bench, waiting.pop(), findings=plan.findings)
     await lanes.work_off(
@@ -109,6 +118,18 @@ async def _do_all(bench: Bench, plan: Plan) -> None:
         waiting,
         lambda step: steps.do(bench, step, findings=plan.findings),
         most=lanes.share(bench.caller, most=PARALLEL_STEPS),
+    )
+
+
+def _terms(bench: Bench) -> bulk.Terms:
+    version = bench.brief.version
+    return bulk.Terms(
+        hold=bench.hold,
+        caller=bench.caller,
+        entry_point=calls.ENTRY_POINT,
+        request_id=bench.request_id,
+        skill=version.skill,
+        skill_version=version.number,
     )
 
 

@@ -98,4 +98,8 @@ UPDATE skills_analysis a SET
     reserved_micros = a.reserved_micros - CASE WHEN old.closed_at IS NULL THEN old.reserved_micros ELSE 0 END
 FROM old WHERE a.id = old.analysis_id
 """
-_OPEN = "SELECT run_id, opened_at FROM skills_analysiscall WHERE analysis_id = %(id)s AND closed_at IS NULL"
+# A call in a message batch is booked when that has ended.
+_OPEN = """
+SELECT c.run_id, c.opened_at FROM skills_analysiscall c LEFT JOIN skills_messagebatch b ON b.id = c.message_batch_id
+WHERE c.analysis_id = %(id)s AND c.closed_at IS NULL AND (b.id IS NULL OR b.state = 'ended')
+"""

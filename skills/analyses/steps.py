@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 from kit import ids
 from kit.errors import RateLimited, SkillgateError
+from skills import answers
 from skills.analyses import calls, checkpoints, envelope, patience, stages
 from skills.analyses.calls import Ask, Misfit
 from skills.analyses.checkpoints import Kept
@@ -13,7 +15,8 @@ from skills.analyses.holds import Hold
 from skills.analyses.parts import page_of
 from skills.analyses.planning import Kind
 from skills.analyses.stages import Brief, Question
-from skills.events import RunCompleted
+from skills.answers import Answer
+from skills.events import RunCompleted, RunUsage
 from tenants.keys import Caller
 
 Row = dict[str, Any]
@@ -30,6 +33,7 @@ class Bench:
     sources: list[Source]
     request_id: str
     part_bytes: int
+    is_bulk: bool = False
 
 
 async def do(bench: Bench, step: Row, *, findings: list[Row]) -> None:
@@ -84,6 +88,25 @@ async def _attempt(bench: Bench, step: Row, question: Question, findings: list[R
     finally:
         hold.flights.discard(call)
     await _keep(bench, step, done, _output(bench, step, done.output, findings))
+
+
+class InBulk:
+    """Steps as message batches need them."""
+
+    def __init__(self, bench: Bench, findings: list[Row]) -> None:
+        self._bench = bench
+        self._findings = findings
+
+    def body(self, step: Row) -> Row:
+        """This function will return the body of the call."""
+        return _question(self._bench, step, self._findings).body
+
+    async def keep(self, step: Row, run_id: UUID, usage: RunUsage, answer: Answer) -> None:
+        """This function will keep a step's answer with its booking; raises `answers.Unfit`."""
+        question = _question(self._bench, step, self._findings)
+        checked = answers.checked(answer, version=question.version, given=question.given)
+        done = RunCompleted(run_id, checked.output, [], checked.stop_reason, usage)
+        await _keep(self._bench, step, done, _output(self._bench, step, done.output, self._findings))
 
 
 # --- What is asked, and what is kept of the answer ----------------------------------------------------------------------

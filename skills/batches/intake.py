@@ -13,6 +13,7 @@ from kit import ids, pg
 from kit.errors import InvalidRequest, NotAllowed
 from kit.pg import Connection
 from skills import requests
+from skills.admission import refuse_foreign_model
 from skills.analyses import states
 from skills.analyses.models import Analysis
 from skills.analyses.submission import Submitted
@@ -79,8 +80,13 @@ def _check(caller: Caller, order: Order) -> None:
     if version.is_analysis:
         message = f"The skill {version.skill!r} works on documents step by step: send them to POST /v1/analyses."
         raise InvalidRequest(message, path="/skill")
-    if caller.allowed_models and requests.model_name(version.model) not in caller.allowed_models:
-        raise NotAllowed(f"This key may not use the model of the skill {version.skill!r}.")
+    if order.processing == Analysis.Processing.BULK and version.policy:
+        policy = ", ".join(sorted(version.policy))
+        message = (
+            f"The skill {version.skill!r} has a policy for each call ({policy}), which a message batch cannot heed."
+        )
+        raise InvalidRequest(f"{message} Leave `processing` out.", path="/processing")
+    refuse_foreign_model(caller, requests.model_name(version.model))
 
 
 async def _estimated(order: Order, checked: Checked, *, now: datetime) -> Row:

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from kit import clock, ids, pg
 from kit.errors import RateLimited, SkillgateError
-from skills import catalog, requests, runs
-from skills.analyses import calls, checkpoints, envelope, lanes, patience, states
+from skills import answers, catalog, requests, runs
+from skills.analyses import bulk, calls, checkpoints, envelope, lanes, patience, states
 from skills.analyses.checkpoints import Kept
 from skills.analyses.holds import Hold, Paused
+from skills.analyses.models import Analysis
+from skills.answers import Answer
 from skills.events import RunUsage
 from skills.runs import Order, Run
 from skills.versions import Version
@@ -31,6 +34,7 @@ class Bench:
     version: Version
     request_id: str
     max_tokens: int | None
+    is_bulk: bool = False
 
 
 async def proceed(hold: Hold, row: Row) -> None:
@@ -38,10 +42,48 @@ async def proceed(hold: Hold, row: Row) -> None:
     bench = await _prepare(hold, row)
     await envelope.reconcile(row["tenant_id"], row["id"])
     most = lanes.share(bench.caller, most=PARALLEL_ITEMS)
+    if bench.is_bulk:
+        await _in_bulk(bench)
     while waiting := await pg.fetch_all(_WAITING, {"id": hold.id, "most": _LOADED}):
         hold.check()
         await lanes.work_off(hold, waiting, lambda item: do(bench, item), most=most)
     await states.succeed(hold.id, fence=hold.fence, result={}, busy=hold.seconds)
+
+
+async def _in_bulk(bench: Bench) -> None:
+    """What comes back without a usable answer stays for the ordinary way; until then this raises `Yielded`."""
+    terms = bulk.Terms(
+        hold=bench.hold,
+        caller=bench.caller,
+        entry_point=ENTRY_POINT,
+        request_id=bench.request_id,
+        skill=bench.version.skill,
+        skill_version=bench.version.number,
+    )
+    waiting = await pg.fetch_all(_WAITING, {"id": bench.hold.id, "most": None})
+    await bulk.work_off(terms, waiting[::-1], InBulk(bench))
+
+
+class InBulk:
+    """Items as message batches need them."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def body(self, step: Row) -> Row:
+        """This function will return the body of the call."""
+        order = _order(self._bench, step)
+        version, user = self._bench.version, self._bench.caller.public_id
+        return requests.build(version, order.input, max_tokens=order.max_tokens, metadata_user=user)
+
+    async def keep(self, step: Row, run_id: UUID, usage: RunUsage, answer: Answer) -> None:
+        """This function will keep an item's answer with its booking; raises `answers.Unfit`."""
+        checked = answers.checked(answer, version=self._bench.version, given=step["input"]["input"])
+        said: Row = {"output": checked.output, "citations": checked.citations, "stop_reason": checked.stop_reason}
+        said["model"] = self.body(step)["model"]
+        await checkpoints.keep(
+            self._bench.hold, step, Kept(run_id, usage, output={**said, "usage": _usage(usage, run_id=run_id)})
+        )
 
 
 async def _prepare(hold: Hold, row: Row) -> Bench:
@@ -54,7 +96,12 @@ async def _prepare(hold: Hold, row: Row) -> Bench:
         raise patience.verdict(error) from error
     given: Row = row["input"]
     return Bench(
-        hold=hold, caller=caller, version=version, request_id=row["request_id"], max_tokens=given["max_tokens"]
+        hold=hold,
+        caller=caller,
+        version=version,
+        request_id=row["request_id"],
+        max_tokens=given["max_tokens"],
+        is_bulk=row["processing"] == Analysis.Processing.BULK,
     )
 
 

@@ -1,6 +1,6 @@
 """API keys: who may call. A secret is seen once, at issue; afterwards only its digest is known."""
 
-from tenants.keys.authentication import authenticate, authenticate_again, forget
+from tenants.keys.authentication import authenticate, authenticate_again, forget, owner
 from tenants.keys.caller import Caller
 from tenants.keys.credentials import credentials
 from tenants.keys.issuing import Issued, issue, revoke, rotate
@@ -13,6 +13,7 @@ __all__ = [
     "credentials",
     "forget",
     "issue",
+    "owner",
     "revoke",
     "rotate",
 ]

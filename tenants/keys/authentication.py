@@ -73,6 +73,17 @@ async def authenticate_again(key_id: int, *, address: str, now: datetime) -> Cal
     return known.caller
 
 
+async def owner(key_id: int, *, now: datetime) -> Caller:
+    """This function will return the caller of a key whatever became of it, to close what it began: it admits to nothing.
+
+    Raises `AuthenticationFailed` when there is no such key, or `Unavailable`.
+    """
+    row = await pg.fetch_one(_LOOK_AGAIN, {"id": key_id})
+    if row is None:
+        raise AuthenticationFailed
+    return _known(row, now=now).caller
+
+
 class _Refused(Exception):
     """The reason, for us alone."""
 
