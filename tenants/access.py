@@ -30,6 +30,10 @@ TABLE: dict[str, frozenset[Membership.Role]] = {
     "skills.gate": frozenset({_OWNER}),
     "skills.override": frozenset({_OWNER}),
     "playground.use": _ADMINS,
+    "analyses.see": _EVERYONE,
+    "analyses.retry": _ADMINS,
+    "webhooks.see": _EVERYONE,
+    "webhooks.change": _ADMINS,
 }
 
 

@@ -22,6 +22,7 @@ _OWN_OR_SHARED = f"(tenant_id IS NULL OR {_OWN})"
 _SKILL = "SELECT 1 FROM skills_skill s WHERE s.id = skill_id"
 _OF_A_SKILL = f"({_OWN} OR (tenant_id IS NULL AND EXISTS ({_SKILL})))"
 _OF_AN_OWN_SKILL = f"({_OWN} OR (tenant_id IS NULL AND EXISTS ({_SKILL} AND s.tenant_id = {_OURS})))"
+_OF_ITS_ANALYSIS = "EXISTS (SELECT 1 FROM skills_analysis a WHERE a.id = analysis_id)"  # the wall binds this too
 # Tables whose rows are a tenant's in another way: the condition, and what may be done.
 _SPECIAL = {
     "tenants_tenant": (f"id = {_OURS}", "SELECT, UPDATE"),
@@ -37,6 +38,8 @@ _SPECIAL = {
     "skills_skilllabelmove": (_OF_A_SKILL, "SELECT, INSERT"),
     "skills_skillcase": (_OWN, "SELECT, INSERT, UPDATE, DELETE"),
     "skills_keypin": (_OWN, "SELECT, INSERT, UPDATE, DELETE"),
+    "skills_analysisstep": (_OF_ITS_ANALYSIS, "SELECT, UPDATE"),
+    "skills_analysisevent": (_OF_ITS_ANALYSIS, "SELECT, INSERT"),
     "skills_skillversion": (f"EXISTS ({_SKILL})", "SELECT, INSERT"),
 }
 # What may be written, where that is less than what may be read.

@@ -4,6 +4,7 @@ from tests.analyses.conftest import (  # noqa: F401 - fixtures
     beat,
     crew,
     desk,
+    leaflet,
     no_workers,
     start_celery,
     workers,

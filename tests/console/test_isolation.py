@@ -6,6 +6,7 @@ A new address, list, filter or right without a row here fails.
 import re
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db.models import Model
@@ -23,6 +24,7 @@ from skills.catalog import archives
 from skills.models import KeyPin, Skill, SkillLabel, SkillVersion
 from tenants import access, budgets, invitations
 from tenants.models import ApiKey, AuditEntry, Budget, Invitation, Membership, Refusal
+from tests.console import work
 from tests.console.conftest import ROLES, Cast, content
 
 pytestmark = pytest.mark.django_db
@@ -83,6 +85,14 @@ SITE: dict[str, tuple[str, str]] = {
     "skills/runs/<int:pk>/progress/": ("skills.see", "case_run"),
     "pins/keys/<int:pk>/": ("keys.change", "key"),
     "pins/<int:pk>/remove/": ("keys.change", "pin"),
+    "analyses/": ("analyses.see", ""),
+    "analyses/<uuid:pk>/": ("analyses.see", "analysis"),
+    "analyses/<uuid:pk>/retry/": ("analyses.retry", "analysis"),
+    "webhooks/": ("webhooks.see", ""),
+    "webhooks/<uuid:pk>/": ("webhooks.see", "endpoint"),
+    "webhooks/<uuid:pk>/rotate/": ("webhooks.change", "endpoint"),
+    "webhooks/<uuid:pk>/switch/": ("webhooks.change", "endpoint"),
+    "webhooks/deliveries/<uuid:pk>/redeliver/": ("webhooks.change", "delivery"),
 }
 # About the person alone: every member may, and no row of anyone is named.
 ACCOUNT = {"password_change/", "password_change/done/", "second-factor/", "jsi18n/", "search/"}
@@ -132,7 +142,7 @@ def addresses(site: str) -> set[str]:
     return set(routes(found.url_patterns))
 
 
-def rows_of(cast: Cast, owner: str) -> dict[str, int]:
+def rows_of(cast: Cast, owner: str) -> dict[str, Any]:
     """One row of each kind, of Acme or of the other tenant."""
     tenant, people = (cast.acme, "bob") if owner == "acme" else (cast.other, "mallory")
     by = access.of(cast.users["alice" if owner == "acme" else "mallory"])
@@ -154,16 +164,19 @@ def rows_of(cast: Cast, owner: str) -> dict[str, int]:
         "budget": daily.pk,
         "invitation": invited.invitation.pk,
         "membership": Membership.objects.get(user=cast.users[people]).pk,
+        **work.rows_of(tenant, (cast.key if owner == "acme" else cast.other_key).key),
     }
 
 
-def fill(address: str, pk: int) -> str:
-    return "/admin/" + address.replace("<int:pk>", str(pk))
+def fill(address: str, pk: Any) -> str:
+    named = pk if isinstance(pk, UUID) else UUID(int=pk % 2**128)
+    return "/admin/" + address.replace("<int:pk>", str(pk)).replace("<uuid:pk>", str(named))
 
 
 STATE: tuple[type[Model], ...] = (
     *(ApiKey, Budget, Membership, Invitation, AuditEntry, Refusal),
     *(Skill, SkillVersion, SkillLabel, SkillCase, ReleaseGate, CaseRun, KeyPin),
+    *work.MODELS,
 )
 
 
