@@ -12,7 +12,7 @@ from typing import Any
 import anthropic
 
 from kit.errors import InvalidRequest, SkillgateError, UpstreamFailed, UpstreamTimeout
-from skills.claude import faults
+from skills.claude import faults, provider
 from skills.claude.client import client
 from skills.claude.faults import Fault, translated
 from skills.claude.observation import Observation
@@ -48,26 +48,26 @@ async def create(caller: Caller, calls: Sequence[tuple[str, Message]]) -> str:
     """
     requests: Any = [{"custom_id": name, "params": body} for name, body in calls]
     with translated():
-        return (await _sdk(caller).messages.batches.create(requests=requests)).id
+        return (await (await _sdk(caller)).messages.batches.create(requests=requests)).id
 
 
 async def look(caller: Caller, upstream_id: str) -> Known:
     """This function will ask how far a batch is."""
     with translated():
-        return _known(await _sdk(caller).messages.batches.retrieve(upstream_id))
+        return _known(await (await _sdk(caller)).messages.batches.retrieve(upstream_id))
 
 
 async def cancel(caller: Caller, upstream_id: str) -> None:
     """This function will end a batch early; what is answered already is billed."""
     with translated():
-        await _sdk(caller).messages.batches.cancel(upstream_id)
+        await (await _sdk(caller)).messages.batches.cancel(upstream_id)
 
 
 async def since(caller: Caller, moment: datetime) -> list[Known]:
     """This function will list the batches that were created at a moment or later, the newest first."""
     found: list[Known] = []
     with translated():
-        async for batch in _sdk(caller).messages.batches.list(limit=_LISTED):
+        async for batch in (await _sdk(caller)).messages.batches.list(limit=_LISTED):
             if batch.created_at < moment:
                 break
             found.append(_known(batch))
@@ -77,12 +77,12 @@ async def since(caller: Caller, moment: datetime) -> list[Known]:
 async def results(caller: Caller, upstream_id: str) -> AsyncGenerator[Result, None]:
     """This function will yield the results of a batch that has ended, in no order."""
     with translated():
-        async for one in await _sdk(caller).messages.batches.results(upstream_id):
+        async for one in await (await _sdk(caller)).messages.batches.results(upstream_id):
             yield _result(one.custom_id, one.result.to_dict(mode="json"))
 
 
-def _sdk(caller: Caller) -> anthropic.AsyncAnthropic:
-    return client(caller.environment)
+async def _sdk(caller: Caller) -> anthropic.AsyncAnthropic:
+    return await client(provider.of(caller))
 
 
 def _known(batch: Any) -> Known:
