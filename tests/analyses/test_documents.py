@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from docx import Document
-from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]  # it ships no types
+from reportlab.pdfgen.canvas import Canvas
 
 from skills.analyses import extraction
 from tests.analyses.conftest import Desk
