@@ -9,9 +9,9 @@ from django.conf import settings
 
 from kit import ids
 from skills.analyses import worker
+from tests.analyses.batches.test_batches import ended, item, results, submit
 from tests.analyses.book import book
 from tests.analyses.conftest import Desk
-from tests.batches.test_batches import ended, item, results, submit
 from tests.live import eventually
 
 Row = dict[str, Any]
