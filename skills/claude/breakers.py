@@ -96,6 +96,7 @@ class Breaker:
     def forgo(self) -> None:
         """This function will note that a probe ended without finding out, so that the next call may."""
         self._probe_until = 0.0
+        loops.start(_end_turn(self._key, self._model), name="end a probe's turn")
 
     def open(self, seconds: float) -> None:
         """This function will hold calls back for some seconds."""

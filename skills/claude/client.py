@@ -32,6 +32,7 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Kind, anthropic.Asyn
 _own: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[float, anthropic.AsyncAnthropic]]] = (
     WeakKeyDictionary()
 )
+_changes = {"count": 0}
 
 
 def timeouts() -> httpx2.Timeout:
@@ -60,6 +61,7 @@ async def _of_tenant(tenant_id: int) -> anthropic.AsyncAnthropic:
     read_at, known = of_loop.get(tenant_id, (0.0, None))
     if known is not None and clock.monotonic() - read_at < _KNOWN_SECONDS:
         return known
+    changes = _changes["count"]
     secret = await provider_keys.reveal(tenant_id)
     shared = _shared("platform")
     if secret is None:  # removed a moment ago
@@ -67,7 +69,8 @@ async def _of_tenant(tenant_id: int) -> anthropic.AsyncAnthropic:
     while len(of_loop) >= _MOST_OWN:
         of_loop.pop(next(iter(of_loop)))
     made = shared.with_options(api_key=secret)  # the connections are the same ones
-    of_loop[tenant_id] = (clock.monotonic(), made)
+    if changes == _changes["count"]:  # else what was read may be the key from before
+        of_loop[tenant_id] = (clock.monotonic(), made)
     return made
 
 
@@ -138,11 +141,13 @@ async def count_tokens(body: dict[str, Any], *, caller: Caller) -> int:
 
 
 def _forget(message: control.Message) -> None:
+    _changes["count"] += 1
     for of_loop in tuple(_own.values()):
         of_loop.pop(message["tenant_id"], None)
 
 
 def _forget_all(_: control.Message) -> None:
+    _changes["count"] += 1
     for of_loop in tuple(_own.values()):
         of_loop.clear()
 
