@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 
 
 class Temporary:
-    """Starts what is asked for; `env` tells other processes where it is."""
+    """Starts what is asked for; `env` tells other processes where it is.
 
-    def __init__(self, root: Path) -> None:
+    Tests need not survive a crash of the machine; `is_durable` is for measuring what production does.
+    """
+
+    def __init__(self, root: Path, *, is_durable: bool = False) -> None:
         self.where = places.temporary()
         self.warden = Warden(secrets.token_hex(8))
         self.warden.remove(self.where.home)
         self.warden.remove(self.where.sockets)
         self.env: dict[str, str] = {}
         self.root = root
+        self.is_durable = is_durable
         self.postgres: Postgres | None = None
         self.valkey: Valkey | None = None
         self.emulator: roles.Emulator | None = None
@@ -39,7 +43,8 @@ class Temporary:
     def start_databases(self) -> None:
         """This function will start the PostgreSQL and the Valkey that the environment does not already name."""
         if "DATABASE_URL" not in os.environ:
-            self.postgres = Postgres(self.where, warden=self.warden, settings=FAST_SETTINGS)
+            settings = None if self.is_durable else FAST_SETTINGS
+            self.postgres = Postgres(self.where, warden=self.warden, settings=settings)
             self.postgres.launch()
             self.env["DATABASE_URL"] = self.postgres.url()
         if "REDIS_URL" not in os.environ:
