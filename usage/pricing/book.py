@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from kit import clock, loops, pg
+from kit import clock, control, loops, pg
 from kit.errors import NotAllowed, Unavailable
 from usage.models import Price
 
@@ -20,6 +20,7 @@ BATCH = "batch"
 UNPRICED = "*"  # the entry of a price file that bounds what models without a price of their own cost
 FLAG, REFUSE = "flag", "refuse"
 REQUIRED = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+LOADED = "prices.loaded"  # what every process is told when there is a new version
 _RELOAD_SECONDS = 60.0
 _DATED = re.compile(r"-\d{8}$")
 
@@ -136,7 +137,7 @@ def _batch_cost(band: Band, tokens: Tokens) -> int:
 
 
 class _Current:
-    """The newest book and the tenants' policies, re-read once a minute; books never change, so an old one is merely old."""
+    """The newest book and the tenants' policies, re-read when a process hears of a new book and once a minute."""
 
     def __init__(self) -> None:
         self.books: dict[bool, Book] = {}
@@ -208,3 +209,6 @@ def _book(rows: list[dict[str, Any]]) -> Book:
     return Book(
         version=rows[0]["book_id"] if rows else 0, bands={model: tuple(found) for model, found in bands.items()}
     )
+
+
+control.subscribe(LOADED, lambda _: forget())

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.db import transaction
 
+from kit import control
 from kit.errors import InvalidRequest
 from usage.models import Price, PriceBook
-from usage.pricing.book import CLASSES, MICROS, REQUIRED, Band, Book
+from usage.pricing.book import CLASSES, LOADED, MICROS, REQUIRED, Band, Book
 
 SHIPPED = Path(__file__).resolve().parents[1] / "prices.toml"
 _FIELDS = {"model", "effective_from", "prompt_from", "source", *CLASSES}
@@ -39,6 +40,7 @@ def load_text(raw: bytes, *, now: datetime) -> tuple[PriceBook, bool]:
             return newest, False
         book = PriceBook.objects.create(digest=digest, source=content["source"], as_of=content["as_of"], loaded_at=now)
         Price.objects.bulk_create([price for entry in entries for price in _prices(book, entry)])
+        control.publish(LOADED, version=book.pk)  # every process books by it at once
     return book, True
 
 
