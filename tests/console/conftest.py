@@ -12,6 +12,7 @@ from pytest_django import Settings
 from skills.catalog import Content
 from tenants.keys import Issued
 from tenants.models import Membership, Tenant, User
+from tests.console.browsing import browser  # noqa: F401 - a fixture
 from tests.factories import make_key, make_tenant
 from tests.live import (  # noqa: F401 - fixtures
     daphne_server,

@@ -1,26 +1,27 @@
 """The console in a real browser: Chromium of the system, driven by Playwright. Without one, it says so and is skipped."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from pytest_django.live_server_helper import LiveServer
 
 from tenants.models import ApiKey, User
+from tests.console.browsing import needs_chromium
 from tests.console.conftest import PASSWORD, member
 from tests.factories import make_key, make_tenant
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTHS = (1280, 390)
 SCHEMES = ("light", "dark")
 PAGES = (
     "",
     "tenants/apikey/",
     "tenants/apikey/issue/",
+    "alerts/",
+    "playground/",
+    "finance/",
     "budgets/",
     "budgets/set/",
     "colleagues/",
@@ -30,23 +31,9 @@ PAGES = (
 )
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: `make test-browser` installs it on Debian"),
+    needs_chromium,
 ]
 Open = Callable[..., Page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Playwright runs an event loop in this thread, where Django then takes every query for a mistake."""
-    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield launched
-        launched.close()
-    os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE") if before is None else os.environ.update(
-        DJANGO_ALLOW_ASYNC_UNSAFE=before
-    )
 
 
 @pytest.fixture

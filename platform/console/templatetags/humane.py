@@ -34,9 +34,15 @@ def dollars(micros: int | None) -> str:
 @register.filter
 def brief_dollars(micros: int) -> str:
     """This function will write micro-dollars for an axis: whole dollars in brief, cents below ten dollars."""
-    if micros < 10_000_000:
-        return f"${micros / 1_000_000:.2f}" if micros >= 10_000 or not micros else f"${micros / 1_000_000:.4f}"
+    if 0 < micros < 10_000_000:
+        return f"${micros / 1_000_000:.{2 if micros >= 10_000 else 4}f}"
     return f"${burndown.short(micros // 1_000_000)}"
+
+
+@register.filter
+def first_paragraph(text: str) -> str:
+    """This function will return a text up to its first empty line."""
+    return text.split("\n\n", 1)[0]
 
 
 def moment(at: datetime, *, seconds: bool = False) -> str:
