@@ -6,4 +6,4 @@ from console.skills import authoring, cases, exchange, overview, pins, releasing
 __all__ = ["PAGES"]
 PAGES = (overview, authoring, versions, releasing, cases, runs, exchange, pins)  # importing them declares their pages
 
-navigation.add("Skills", title="Skills", icon="auto_awesome", name="skills", right="skills.see")
+navigation.add("", title="Skills", icon="auto_awesome", name="skills", right="skills.see")

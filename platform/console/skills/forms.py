@@ -33,15 +33,13 @@ class ContentForm(ConsoleForm):
     """Everything an author writes for a version."""
 
     description = forms.CharField(max_length=1024, help_text="What the skill does, for people and for agents.")
-    model = forms.CharField(
-        max_length=64, initial="balanced", help_text="`fast`, `balanced`, `deep`, or a model's name."
-    )
+    model = forms.CharField(max_length=64, initial="balanced", help_text="fast, balanced, deep, or a model's own name.")
     system = _area(rows=8, label="Prompt", help_text="The system prompt: the task, the rules, the tone.")
     template = _area(
         rows=6,
         help_text="The user message. {{ field }} puts an input field in; {{#field}}…{{/field}} only where there is one.",
     )
-    input_schema = _area(rows=12, label="Input schema", help_text="JSON Schema of what callers send.")
+    input_schema = _area(rows=18, label="Input schema", help_text="JSON Schema of what callers send.")
     output_schema = _area(rows=8, label="Output schema", help_text="JSON Schema of the answer. Empty: plain text.")
     max_tokens = forms.IntegerField(initial=1024, label="Output tokens", help_text="When the caller names no number.")
     max_tokens_ceiling = forms.IntegerField(
@@ -120,10 +118,10 @@ def pretty(value: Any) -> str:
 class PointForm(ConsoleForm):
     """Where a label points."""
 
-    label = forms.CharField(max_length=32, initial=PRODUCTION, help_text="`production`, `canary`, or any other name.")
+    label = forms.CharField(max_length=32, initial=PRODUCTION, help_text="production, canary, or any other name.")
     version = forms.TypedChoiceField(coerce=int)
     share = forms.IntegerField(
-        initial=0, min_value=0, max_value=100, required=False, help_text=f"Of `{CANARY}`: its percentage of the calls."
+        initial=0, min_value=0, max_value=100, required=False, help_text=f"Of {CANARY}: its percentage of the calls."
     )
     override_reason = forms.CharField(
         required=False,

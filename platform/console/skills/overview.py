@@ -49,7 +49,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponseBase:
     return render(
         request,
         "console/skills/detail.html",
-        title=skill.name,
+        title=f"Skill: {skill.name}",
         skill=skill,
         is_own=skill.tenant_id is not None,
         labels=pointing,

@@ -43,7 +43,7 @@ def start(request: HttpRequest, pk: int) -> HttpResponseBase:
 def run(request: HttpRequest, pk: int) -> HttpResponseBase:
     """This function will show a run beside production's."""
     found = finding.case_run(request, pk)
-    title = f"{found.skill.name}, version {found.version.number}: cases"
+    title = f"Cases tried with version {found.version.number} of {found.skill.name}"
     return render(
         request, "console/skills/run.html", title=title, may_author=scope.may(request, "skills.author"), **_shown(found)
     )

@@ -20,7 +20,7 @@ def version(request: HttpRequest, pk: int) -> HttpResponseBase:
     return render(
         request,
         "console/skills/version.html",
-        title=f"{found.skill.name}, version {found.number}",
+        title=f"Version {found.number} of {found.skill.name}",
         version=found,
         fields=_fields(found),
         labels=[name for name, label in labels.items() if label.version_id == found.pk],

@@ -1,0 +1,206 @@
+"""Writing a skill in a real browser, from its first fault to its rollback, with a worker that runs its cases."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.core.management import call_command
+from playwright.sync_api import Page
+
+from skills import catalog
+from skills.cases import keeping, starting
+from skills.models import SkillLabel, SkillLabelMove, SkillVersion
+from tenants.models import ApiKey, AuditEntry, Budget, User
+from tests.console.conftest import content
+from tests.console.test_browser import (  # noqa: F401 - fixtures
+    CHROMIUM,
+    SCHEMES,
+    WIDTHS,
+    Open,
+    browser,
+    open_page,
+    people,
+)
+from tests.live import live_database, live_emulator, live_environment  # noqa: F401 - fixtures
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: `make test-browser` installs it on Debian"),
+]
+PATIENCE = 30_000  # milliseconds; a worker has to come up and take the run
+SCHEMA = '{\n  "type": "object",\n  "properties": {"text": {"type": "string"}},\n  "required": ["text"]\n}'
+GOOD = "<text>\n{{ text }}\n</text>\n\nSummarize the text in at most 20 words."
+
+
+@pytest.fixture
+def worker(live_environment: dict[str, str], tmp_path: Path) -> Iterator[None]:  # noqa: F811 - the fixture
+    """A worker of the queue that runs of cases are sent to."""
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "config.celery",
+        "worker",
+        "-Q",
+        "analyses",
+        "-c",
+        "1",
+        "-l",
+        "warning",
+    ]
+    paths = os.pathsep.join([str(ROOT / "platform"), str(ROOT)])
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "-n", "cases@test", "-P", "solo"],
+            env={**os.environ, **live_environment, "PYTHONPATH": paths},
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    yield
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def prices(transactional_db: None) -> None:
+    del transactional_db
+    call_command("load_prices", verbosity=0)
+
+
+def run_the_cases(page: Page, *, version: int, outcome: str) -> None:
+    page.get_by_role("link", name="Run cases").click()
+    page.get_by_label("Version").select_option(label=f"{version}: fast, by alice")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("heading", name=outcome).wait_for(timeout=PATIENCE)
+    page.locator("[data-over]").wait_for(timeout=PATIENCE)
+
+
+def test_a_skill_is_written_tried_promoted_refused_overridden_and_rolled_back(
+    people: dict[str, User],  # noqa: F811 - the fixture
+    open_page: Open,  # noqa: F811
+    worker: None,
+    prices: None,
+) -> None:
+    Budget.objects.update(limit_tokens=10_000_000)
+    page = open_page("alice")
+
+    page.get_by_role("link", name="Skills").first.click()
+    page.get_by_role("link", name="New skill").click()
+    page.get_by_label("Name").fill("shorten")
+    page.get_by_label("Description").fill("Shortens a text.")
+    page.get_by_label("Model").fill("fast")
+    page.get_by_label("Prompt").first.fill("Summarize the text.")
+    page.get_by_label("Template").fill(GOOD)
+    page.get_by_label("Input schema").fill(SCHEMA.replace('"object"', '"objet"'))
+    page.get_by_text("Line 2, /type: ").wait_for()
+    assert page.get_by_label("Input schema").get_attribute("aria-invalid") == "true"
+    page.get_by_label("Input schema").fill(SCHEMA)
+    page.get_by_text("Nothing is wrong with it.").wait_for()
+    page.get_by_role("button", name="Publish").click()
+    page.get_by_text("Version 1 is published.").wait_for()
+
+    page.get_by_role("link", name="New case").click()
+    page.get_by_label("Name").fill("roses")
+    page.get_by_label("Input").fill('{"text": "She grows roses. They are red."}')
+    page.get_by_label("Expected").fill('{"contains": "roses"}')
+    page.get_by_role("button", name="Save").click()
+    run_the_cases(page, version=1, outcome="All 1 cases passed")
+    page.get_by_role("link", name="Promote version 1").click()
+    page.get_by_role("button", name="Point").click()
+    page.get_by_text("production points to version 1.").wait_for()
+
+    page.get_by_role("link", name="Next version").click()
+    page.get_by_label("Template").fill(GOOD.replace("20 words", "1 word"))
+    page.get_by_role("button", name="Publish").click()
+    run_the_cases_after_refusal(page)
+    page.get_by_label("Override the release gate").fill("shorter is what we want")
+    page.get_by_role("button", name="Point").click()
+    page.get_by_text("production points to version 2.").wait_for()
+    page.get_by_role("button", name="Roll back production").click()
+    page.get_by_text("production points to version 1 again.").wait_for()
+
+    moves = list(SkillLabelMove.objects.order_by("id").values_list("version__number", "is_rollback", "override_reason"))
+    assert moves == [(1, False, ""), (2, False, "shorter is what we want"), (1, True, "")]
+    assert SkillLabel.objects.get().version.number == 1
+    assert AuditEntry.objects.filter(action="skill.cases_run", actor="alice").count() == 2
+
+
+def run_the_cases_after_refusal(page: Page) -> None:
+    page.get_by_role("link", name="Promote version 2").click()
+    page.get_by_role("button", name="Point").click()
+    page.get_by_text("Version 2 has not been tried on the cases").wait_for()
+    page.get_by_role("link", name="Cancel").click()
+    run_the_cases(page, version=2, outcome="0 of 1 cases passed")
+    page.get_by_text('does not contain "roses".').wait_for()
+    page.get_by_role("link", name="Promote version 2").click()
+    page.get_by_role("button", name="Point").click()
+    page.get_by_text("Version 2 fails 1 of its 1 cases.").wait_for()
+
+
+@pytest.fixture
+def addresses(people: dict[str, User]) -> list[str]:  # noqa: F811 - the fixture
+    """Every page about skills, with something on each."""
+    tenant = people["alice"].memberships.get().tenant
+    key = ApiKey.objects.get(name="backend")
+    first = catalog.create(tenant, name="shorten", content=content(), created_by="alice")
+    skill = first.skill
+    longer = content(system="Summarize the text kindly.\nBe brief.", policy={"fallbacks": ["deep"]}, max_tokens=150)
+    second = catalog.publish(skill, content=longer, created_by="alice")
+    catalog.point(skill, label="production", version=1, actor="alice")
+    for name in ("roses", "a case with a rather long name that has to find its place"):
+        given = {"text": "She grows roses. They are red."}
+        keeping.save(skill, tenant=tenant, name=name, given=given, expect={"contains": "roses"}, actor="alice")
+    tried = SkillVersion.objects.select_related("skill").get(pk=second.pk)
+    run, _ = starting.start(tried, key=key, actor="alice")
+    catalog.pin(key, skill=skill, version=2, actor="alice")
+    return [
+        "skills/",
+        "skills/new/",
+        "skills/import/",
+        *(f"skills/{skill.pk}/{page}" for page in ("", "diff/", "point/", "cases/new/")),
+        f"skills/versions/{second.pk}/",
+        f"skills/runs/{run.pk}/",
+        f"tenants/apikey/{key.pk}/",
+    ]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_no_page_about_skills_breaks_and_axe_finds_no_serious_fault(
+    addresses: list[str],
+    open_page: Open,  # noqa: F811 - the fixture
+    scheme: Any,
+) -> None:
+    page = open_page("alice", scheme=scheme, minds_policy=False)  # axe is injected
+
+    # In the dark only pages with colours of their own look any different.
+    coloured = [address for address in addresses if address.endswith("/diff/") or "runs" in address]
+    for address in addresses if scheme == SCHEMES[0] else coloured:
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            answer = page.goto(f"/admin/{address}") if width == WIDTHS[0] else None
+            assert answer is None or answer.status == 200, address
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (address, width)
+            picture(page, address, width=width, scheme=scheme)
+        found = Axe().run(page).response
+        faults = [
+            (fault["id"], fault["nodes"][0]["html"][:200])
+            for fault in found["violations"]
+            if fault["impact"] in {"serious", "critical"}
+        ]
+        assert faults == [], address
+        assert len(found["passes"]) > 10, "axe looked at next to nothing"
+
+
+def picture(page: Page, address: str, *, width: int, scheme: str) -> None:
+    """Kept for someone to look at, where SKILLGATE_PICTURES names a folder."""
+    if folder := os.environ.get("SKILLGATE_PICTURES"):
+        name = f"{address.strip('/').replace('/', '-')}-{width}-{scheme}.png"
+        page.screenshot(path=Path(folder) / name, full_page=True)
