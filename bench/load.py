@@ -29,11 +29,33 @@ class Result:
 
 
 def measure(
-    port: int, path: str, body: Any, *, key: str, callers: int = 32, seconds: float = 6.0, rate: float = 0.0
+    port: int,
+    path: str,
+    body: Any,
+    *,
+    key: str,
+    callers: int = 32,
+    seconds: float = 6.0,
+    rate: float = 0.0,
+    calls: int = 0,
 ) -> Result:
-    """This function will put a load on a server from another process; with a `rate`, so many calls a second at most."""
+    """This function will put a load on a server from another process, until `seconds` are over or `calls` were made.
+
+    With a `rate`, that many calls a second at most.
+    """
     argv = [sys.executable, "-m", "bench.load", "--port", str(port), "--path", path, "--key", key]
-    argv += ["--callers", str(callers), "--seconds", str(seconds), "--rate", str(rate), "--body", json.dumps(body)]
+    argv += [
+        "--callers",
+        str(callers),
+        "--seconds",
+        str(seconds),
+        "--rate",
+        str(rate),
+        "--calls",
+        str(calls),
+        "--body",
+        json.dumps(body),
+    ]
     done = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True)
     return Result(**json.loads(done.stdout))
 
@@ -41,10 +63,11 @@ def measure(
 class Caller(asyncio.Protocol):
     """One connection: it sends a request, reads the answer, notes how long that took."""
 
-    def __init__(self, request: bytes, *, until: float, pause: float) -> None:
+    def __init__(self, request: bytes, *, until: float, pause: float, most: int) -> None:
         self.request = request
         self.until = until
         self.pause = pause
+        self.most = most
         self.took: list[float] = []
         self.bad = 0
         self.done = asyncio.get_running_loop().create_future()
@@ -82,7 +105,7 @@ class Caller(asyncio.Protocol):
             self.bad += 1
         self._buffer = b""
         self._due += self.pause
-        if now >= self.until:
+        if now >= self.until or len(self.took) + self.bad >= self.most:
             self.done.set_result(None)
             self._transport.close()
         elif self._due > now:
@@ -108,6 +131,7 @@ async def _put(options: argparse.Namespace) -> Result:
     head += f"Content-Type: application/json\r\nanthropic-version: 2023-06-01\r\nContent-Length: {len(body)}\r\n\r\n"
     until = time.monotonic() + options.seconds
     pause = options.callers / options.rate if options.rate else 0.0
+    most = -(-options.calls // options.callers) if options.calls else sys.maxsize
     loop = asyncio.get_running_loop()
     callers: list[Caller] = []
     began = time.monotonic()
@@ -115,7 +139,7 @@ async def _put(options: argparse.Namespace) -> Result:
         if options.rate:
             await asyncio.sleep(max(0.0, began + number / options.rate - time.monotonic()))
         _, caller = await loop.create_connection(
-            lambda: Caller(head.encode() + body, until=until, pause=pause), "127.0.0.1", options.port
+            lambda: Caller(head.encode() + body, until=until, pause=pause, most=most), "127.0.0.1", options.port
         )
         callers.append(caller)
     await asyncio.wait([caller.done for caller in callers], timeout=options.seconds + 60)
@@ -139,6 +163,7 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--calls", type=int, default=0)
     print(json.dumps(asdict(asyncio.run(_put(parser.parse_args())))))
 
 
