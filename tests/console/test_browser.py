@@ -25,6 +25,7 @@ PAGES = (
     "budgets/",
     "budgets/set/",
     "colleagues/",
+    "finance/",
     "settings/",
     "tenants/auditentry/",
     "second-factor/",

@@ -27,7 +27,10 @@ SELECT t.slug, t.name, t.timezone, k.public_id, k.name AS key_name, k.display AS
 FROM sums s
 JOIN tenants_tenant t ON t.id = %(tenant)s
 LEFT JOIN tenants_apikey k ON k.id = s.key_id AND k.tenant_id = t.id
-LEFT JOIN usage_month_numbers(ARRAY[%(tenant)s::bigint], %(month)s::date) n ON n.tenant_id = t.id
+LEFT JOIN (
+    SELECT m.tenant_id, sum(m.open)::bigint AS open, min(m.first_number) AS first_number, max(m.last_number) AS last_number
+    FROM usage_month_numbers(ARRAY[%(tenant)s::bigint], %(month)s::date) m GROUP BY m.tenant_id
+) n ON n.tenant_id = t.id
 """  # noqa: S608 - the columns are ours
 
 

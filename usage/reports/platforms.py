@@ -14,7 +14,10 @@ sums AS (
 SELECT t.slug, t.name, t.timezone, t.status, coalesce(n.open, 0) AS open, n.first_number, n.last_number, s.*, t.id AS tenant_id
 FROM tenants_tenant t
 LEFT JOIN sums s ON s.tenant_id = t.id
-LEFT JOIN (SELECT m.* FROM tenants CROSS JOIN LATERAL usage_month_numbers(tenants.ids, %(month)s::date) m) n ON n.tenant_id = t.id
+LEFT JOIN (
+    SELECT m.tenant_id, sum(m.open)::bigint AS open, min(m.first_number) AS first_number, max(m.last_number) AS last_number
+    FROM tenants CROSS JOIN LATERAL usage_month_numbers(tenants.ids, %(month)s::date) m GROUP BY m.tenant_id
+) n ON n.tenant_id = t.id
 ORDER BY s.billed_micros DESC NULLS LAST, t.slug
 """  # noqa: S608 - the columns are ours
 

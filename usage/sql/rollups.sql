@@ -61,7 +61,7 @@ RETURNS TABLE (
     LEFT JOIN priced x ON x.book_id = e.price_version AND x.model = e.model
     LEFT JOIN priced y ON x.model IS NULL AND y.book_id = e.price_version AND y.model = usage_undated(e.model)
     WHERE e.tenant_id = p_tenant AND e.day BETWEEN p_first AND p_last
-      AND e.month BETWEEN date_trunc('month', p_first)::date AND p_last
+      AND e.month BETWEEN date_trunc('month', p_first::timestamp)::date AND p_last
 $$;
 
 -- What each event of a day adds to its totals: nothing while it is open.
@@ -205,42 +205,67 @@ BEGIN
     WHERE r.tenant_id = p_tenant AND r.day BETWEEN p_first AND p_last;
 END $$;
 
+-- Whether a day of some tenants' month changed since it was rolled.
+CREATE FUNCTION usage_is_behind(p_tenants bigint[], p_month date) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (
+        SELECT 1 FROM usage_dayrevision r
+        WHERE r.tenant_id = ANY (p_tenants) AND r.day >= p_month AND r.day < (p_month + interval '1 month')::date
+          AND r.revision > r.rolled_revision
+    )
+$$;
+
 -- The totals of some tenants' month by day, key, skill and model: the rollups, and what changed since they were rolled.
--- Read in one statement they equal the events of its snapshot.
+-- Read in one statement they equal the events of its snapshot, which is that of every query in here. What is rolled
+-- costs no thought of events: their query, with all its partitions, is planned only where a day is behind.
 CREATE FUNCTION usage_month_totals(p_tenants bigint[], p_month date)
 RETURNS TABLE (
     tenant_id bigint, day date, key_id bigint, skill varchar, model varchar, calls bigint, errors bigint, estimated_calls bigint,
     released_calls bigint, unpriced_calls bigint, input_tokens bigint, output_tokens bigint, cache_write_5m_tokens bigint,
     cache_write_1h_tokens bigint, cache_read_tokens bigint, charged_tokens bigint, cost_micros bigint, estimated_micros bigint,
     unpriced_micros bigint, billed_micros bigint
-) LANGUAGE sql STABLE AS $$
+) LANGUAGE plpgsql STABLE SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT d.tenant_id, d.day, d.key_id, d.skill, d.model, d.calls, d.errors, d.estimated_calls, d.released_calls, d.unpriced_calls,
            d.input_tokens, d.output_tokens, d.cache_write_5m_tokens, d.cache_write_1h_tokens, d.cache_read_tokens, d.charged_tokens,
            d.cost_micros, d.estimated_micros, d.unpriced_micros, d.billed_micros
     FROM usage_dailyusage d
-    WHERE d.tenant_id = ANY (p_tenants) AND d.day >= p_month AND d.day < (p_month + interval '1 month')::date
-    UNION ALL
+    WHERE d.tenant_id = ANY (p_tenants) AND d.day >= p_month AND d.day < (p_month + interval '1 month')::date;
+    IF NOT usage_is_behind(p_tenants, p_month) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
     SELECT c.tenant_id, c.day, c.key_id, c.skill, c.model, c.calls, c.errors, c.estimated_calls, c.released_calls, c.unpriced_calls,
            c.input_tokens, c.output_tokens, c.cache_write_5m_tokens, c.cache_write_1h_tokens, c.cache_read_tokens, c.charged_tokens,
            c.cost_micros, c.estimated_micros, c.unpriced_micros, c.billed_micros
     FROM usage_dayrevision r CROSS JOIN LATERAL usage_day_changes(r.tenant_id, r.day, r.rolled_number) c
     WHERE r.tenant_id = ANY (p_tenants) AND r.day >= p_month AND r.day < (p_month + interval '1 month')::date
-      AND r.revision > r.rolled_revision AND c.state <> 'open'
-$$;
+      AND r.revision > r.rolled_revision AND c.state <> 'open';
+END $$;
 
--- The numbers of some tenants' events of a month: how many are open, the first and the last of all.
+-- The numbers of some tenants' events of a month: how many are open, the first and the last; up to two rows for each
+-- tenant, of what is rolled or open and of what changed since.
 CREATE FUNCTION usage_month_numbers(p_tenants bigint[], p_month date)
-RETURNS TABLE (tenant_id bigint, open bigint, first_number bigint, last_number bigint) LANGUAGE sql STABLE AS $$
+RETURNS TABLE (tenant_id bigint, open bigint, first_number bigint, last_number bigint)
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_custom_plan AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT n.tenant_id, sum(n.open)::bigint, min(n.first_number), max(n.last_number) FROM (
         SELECT e.tenant_id, count(*) AS open, min(e.number) AS first_number, max(e.number) AS last_number
         FROM usage_event e WHERE e.state = 'open' AND e.tenant_id = ANY (p_tenants) AND e.month = p_month GROUP BY e.tenant_id
         UNION ALL
         SELECT r.tenant_id, 0, r.first_number, nullif(r.rolled_number, 0) FROM usage_dayrevision r
         WHERE r.tenant_id = ANY (p_tenants) AND r.day >= p_month AND r.day < (p_month + interval '1 month')::date
-        UNION ALL
-        SELECT r.tenant_id, 0, c.number, c.number
-        FROM usage_dayrevision r CROSS JOIN LATERAL usage_day_changes(r.tenant_id, r.day, r.rolled_number) c
-        WHERE r.tenant_id = ANY (p_tenants) AND r.day >= p_month AND r.day < (p_month + interval '1 month')::date
-          AND r.revision > r.rolled_revision AND c.is_new
-    ) n GROUP BY n.tenant_id
-$$;
+    ) n GROUP BY n.tenant_id;
+    IF NOT usage_is_behind(p_tenants, p_month) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT r.tenant_id, 0::bigint, min(c.number), max(c.number)
+    FROM usage_dayrevision r CROSS JOIN LATERAL usage_day_changes(r.tenant_id, r.day, r.rolled_number) c
+    WHERE r.tenant_id = ANY (p_tenants) AND r.day >= p_month AND r.day < (p_month + interval '1 month')::date
+      AND r.revision > r.rolled_revision AND c.is_new
+    GROUP BY r.tenant_id;
+END $$;
