@@ -11,6 +11,7 @@ from django.conf import settings
 from prometheus_client import Counter, Gauge, Histogram
 
 from kit import access, ids, logs
+from skills import generations
 from usage.ledger import Closing, Reservation
 
 UNDER_WAY = Gauge("skillgate_upstream_calls_open", "Upstream calls under way.", multiprocess_mode="livesum")
@@ -63,6 +64,7 @@ def begun(reservation: Reservation, body: dict[str, Any]) -> None:
     """This function will tell that an attempt goes upstream, and of its prompt where that is wanted."""
     UNDER_WAY.inc()
     access.note(run=ids.encode("run", reservation.admission.run_id))
+    generations.begun(reservation, body)
     if reservation.caller.logs_prompts or reservation.caller.tenant_slug in settings.LOG_PROMPTS_OF:
         said = {name: body[name] for name in ("messages", "system") if name in body}
         prompts.warning("prompt", extra={**_who(reservation), "prompt": json.dumps(said, ensure_ascii=False)})
@@ -72,6 +74,7 @@ def ended(reservation: Reservation, closing: Closing) -> None:
     """This function will tell how an attempt ended, what it used and what it cost."""
     UNDER_WAY.dec()
     _count(reservation, closing)
+    generations.ended(reservation, closing)
     if settings.LOG_REQUESTS:
         spent = {f"{name}_tokens": count for name in _CLASSES if (count := getattr(closing.tokens, name))}
         outcome = {

@@ -7,6 +7,7 @@ from celery.schedules import crontab
 from celery.signals import worker_ready
 from django.conf import settings
 
+from config import tracing as tracing  # noqa: PLC0414 - its receivers are what it is for
 from config import worker
 from kit import pulse
 

@@ -287,6 +287,10 @@ METRICS_TOKEN = env.str("SKILLGATE_METRICS_TOKEN", default="")
 WORKER_METRICS_ADDRESS = env.str("SKILLGATE_WORKER_METRICS_ADDRESS", default="")
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_CELERY_TASK_START_LOG_LEVEL = 10  # the line of a task's end says all of it again
+# Traces: nothing of it is loaded without an endpoint (http://collector:4318).
+OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="")
+TRACE_RATIO = env.float("SKILLGATE_TRACE_RATIO", default=0.1)
+TRACE_PROMPTS = env.bool("SKILLGATE_TRACE_PROMPTS", default=False)
 _LOG_FORMAT = env.str("SKILLGATE_LOG_FORMAT", default="pretty" if DEBUG else "json")
 LOGGING = {
     "version": 1,

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from prometheus_client import Counter, Gauge, Histogram
 
-from kit import clock, logs
+from kit import clock, logs, traces
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -68,11 +68,33 @@ class Observed:
         counted = self._open[scope["type"]]
         counted.inc()
         try:
-            await self._application(scope, receive, watched)
+            with _traced(scope) as span:
+                try:
+                    await self._application(scope, receive, watched)
+                finally:
+                    traces.tell(span, _facts(noted), error=str(noted.get("error") or ""))
         finally:
             counted.dec()
             _notes.reset(token)
             _tell(scope, noted, began=began)
+
+
+def _traced(scope: Mapping[str, Any]) -> Any:
+    if not traces.is_on():
+        return traces.span("")
+    method = str(scope.get("method", "WEBSOCKET"))
+    carrier = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    facts = {
+        "http__request__method": method,
+        "url__path": scope["path"][:_LONGEST_PATH],
+        "url__scheme": scope["scheme"],
+    }
+    return traces.span(method, kind="server", carrier=carrier, **facts)
+
+
+def _facts(noted: Mapping[str, Any]) -> dict[str, Any]:
+    own = {f"skillgate.{name}": noted.get(name) for name in ("request_id", "tenant", "key", "run")}
+    return {"http.response.status_code": noted.get("status"), "http.route": noted.get("route"), **own}
 
 
 def _tell(scope: Mapping[str, Any], noted: dict[str, Any], *, began: float) -> None:

@@ -17,7 +17,7 @@ from django.db import connections
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from kit import loops
+from kit import loops, traces
 from kit.errors import Unavailable
 
 Connection = psycopg.AsyncConnection[DictRow]
@@ -27,6 +27,7 @@ Answer = TypeVar("Answer")
 _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
 _STATEMENT_TIMEOUT_MS = 15_000
 ANSWER_SECONDS = 2.5
+_TRACED_CHARACTERS = 500
 _left: set[asyncio.Future[Any]] = set()
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed)
 
@@ -96,8 +97,9 @@ async def fetch_all(query: str, parameters: Any = None, *, within: float | None 
     """This function will run one statement and return all its rows; `within` as `answered` has it."""
 
     async def work() -> list[DictRow]:
-        async with connection() as lent:
-            return await (await lent.execute(query.encode(), parameters)).fetchall()
+        with _traced(query):
+            async with connection() as lent:
+                return await (await lent.execute(query.encode(), parameters)).fetchall()
 
     return await answered(work(), within=within)
 
@@ -112,10 +114,24 @@ async def execute(query: str, parameters: Any = None) -> int:
     """This function will run one statement and return how many rows it touched."""
 
     async def work() -> int:
-        async with connection() as lent:
-            return (await lent.execute(query.encode(), parameters)).rowcount
+        with _traced(query):
+            async with connection() as lent:
+                return (await lent.execute(query.encode(), parameters)).rowcount
 
     return await answered(work(), within=ANSWER_SECONDS)
+
+
+def _traced(query: str) -> Any:
+    if not traces.is_on():
+        return traces.span("")
+    said = " ".join(query.split())[:_TRACED_CHARACTERS]  # parameters stand apart: no value is in it
+    operation = said.partition(" ")[0].upper()
+    facts: dict[str, Any] = {
+        "db__system__name": "postgresql",
+        "db__operation__name": operation,
+        "db__query__text": said,
+    }
+    return traces.span(operation or "query", kind="client", **facts)
 
 
 async def answered(work: Coroutine[Any, Any, Answer], *, within: float | None) -> Answer:

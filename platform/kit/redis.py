@@ -12,7 +12,7 @@ import redis
 from django.conf import settings
 from redis.asyncio import BlockingConnectionPool, Redis
 
-from kit import loops
+from kit import loops, traces
 
 RedisTimeout = redis.TimeoutError
 TROUBLE = (redis.RedisError, OSError, TimeoutError)
@@ -28,6 +28,9 @@ def client() -> Redis:
     if found is None:
         patience = settings.LIMITS_TIMEOUT_SECONDS
         found = _connect(read_timeout=patience, pool_timeout=patience)
+        if traces.is_on():
+            traced: Any = found
+            traced.execute_command = traces.traced(found.execute_command, system="redis")
         of_loop[settings.REDIS_URL] = found
         loops.at_close(found.aclose, name="redis client")
     return found

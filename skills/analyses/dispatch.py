@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 from uuid import UUID
 
@@ -57,7 +58,7 @@ async def wake() -> None:
     if _under_way:  # one slow broker must not take more than a thread; the timetable does the rest
         return
     chosen = await due()
-    sending = asyncio.get_running_loop().run_in_executor(_publisher, publish, chosen)
+    sending = asyncio.get_running_loop().run_in_executor(_publisher, copy_context().run, publish, chosen)
     _under_way.add(sending)
     sending.add_done_callback(_under_way.discard)
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 from redis.exceptions import NoScriptError
 
-from kit import clock, loops
+from kit import clock, loops, traces
 from kit import redis as kit_redis
 from kit.batching import Lane
 from kit.errors import Unavailable
@@ -163,7 +163,8 @@ async def _evaluate(orders: list[Order]) -> list[Any]:
         for family_id, arguments in orders:
             keys = _keys(family_id)
             pipeline.evalsha(_SHA, len(keys), *keys, *arguments)
-        return await pipeline.execute(raise_on_error=False)
+        with traces.span("EVALSHA", kind="client", db__system__name="redis", db__operation__name="EVALSHA"):
+            return await pipeline.execute(raise_on_error=False)
 
 
 _wires: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Wire]] = WeakKeyDictionary()

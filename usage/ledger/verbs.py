@@ -9,7 +9,7 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
-from kit import pg
+from kit import pg, traces
 from kit.errors import AuthenticationFailed, BudgetExceeded, Unavailable
 from tenants.keys import Caller
 from usage import pricing
@@ -33,7 +33,8 @@ async def reserve(caller: Caller, admission: Admission) -> Reservation:
     is no longer active, `Unavailable` when the ledger does not answer in time (what it may still
     write is released).
     """
-    answer = await lanes.submit(lanes.Reserve(caller, admission))
+    with traces.span("ledger.reserve"):
+        answer = await lanes.submit(lanes.Reserve(caller, admission))
     if answer["outcome"] == "inactive":
         raise AuthenticationFailed
     if answer["outcome"] != "open":
@@ -55,7 +56,8 @@ async def settle(reservation: Reservation, closing: Closing) -> str:
     attempt = 0
     while True:
         try:
-            answer = await lanes.submit(lanes.Settle(reservation, closing))
+            with traces.span("ledger.settle"):
+                answer = await lanes.submit(lanes.Settle(reservation, closing))
         except Unavailable:
             await asyncio.sleep(_SETTLE_PAUSES[min(attempt, len(_SETTLE_PAUSES) - 1)])
             attempt += 1
