@@ -28,6 +28,7 @@ WHERE k.id = ANY(%(ids)s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR 
 class _Held:
     caller: Caller
     end: Callable[[], None]
+    retire: Callable[[], None] | None
 
 
 _held: WeakKeyDictionary[asyncio.AbstractEventLoop, set[_Held]] = WeakKeyDictionary()
@@ -44,14 +45,24 @@ def _here() -> set[_Held]:
 
 
 @contextmanager
-def held(caller: Caller, *, end: Callable[[], None]) -> Iterator[None]:
-    """This function will call `end()` if the caller's key loses its validity while the block runs."""
-    here, one = _here(), _Held(caller, end)
+def held(caller: Caller, *, end: Callable[[], None], retire: Callable[[], None] | None = None) -> Iterator[None]:
+    """This function will call `end()` if the caller's key loses its validity while the block runs.
+
+    `retire()` is called when the process is to stop: the connection may end what it has begun.
+    """
+    here, one = _here(), _Held(caller, end, retire)
     here.add(one)
     try:
         yield
     finally:
         here.discard(one)
+
+
+def retire_all() -> None:
+    """This function will have every connection of the running loop that can begin something new come to its end."""
+    for one in tuple(_held.get(asyncio.get_running_loop(), ())):
+        if one.retire is not None:
+            one.retire()
 
 
 async def check() -> None:

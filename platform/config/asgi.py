@@ -50,6 +50,10 @@ class Application:
         """This function will start what runs beside requests."""
         await lifetime.startup()
 
+    def end_idle(self) -> None:
+        """This function will close the sockets on which nothing runs, and the others when nothing does any more."""
+        lifetime.end_idle()
+
     def end_calls(self) -> None:
         """This function will end the runs under way, each telling its caller why."""
         lifetime.end_calls()

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.urls import get_resolver
 
-from kit import heap, lag, loops, pg
+from kit import heap, lag, loops, pg, traces
 from kit import redis as kit_redis
 from kit.errors import Unavailable
-from skills import claude, idempotency, inflight, replay
+from skills import claude, connections, idempotency, inflight, replay
 from tenants import background
 from usage import ledger
 
@@ -22,9 +22,15 @@ _watches: list[asyncio.Task[None]] = []
 async def startup() -> None:
     """This function will load what requests need, and start what this process does beside them."""
     _ = get_resolver().url_patterns  # imports every view: no request waits for that
+    traces.start("skillgate-web")
     heap.settle()
     _watches.append(lag.watch())
     await background.start()
+
+
+def end_idle() -> None:
+    """This function will have long-lived connections end as soon as nothing goes on in them."""
+    connections.retire_all()
 
 
 def end_calls() -> None:
@@ -46,6 +52,8 @@ async def shutdown(*, seconds: float = _SHUTDOWN_SECONDS) -> None:
     await claude.close()
     await kit_redis.close()
     await pg.close()
+    if traces.is_on():
+        await asyncio.to_thread(traces.stop)
 
 
 async def _idle(*, within: float) -> bool:

@@ -30,6 +30,7 @@ def main() -> int:
         application,
         sockets=[listener],
         bounds=limits.from_environment(),
+        is_sharing=options.fd is not None,
         action_logger=_log_access if options.access_log else None,
         ready_callable=lambda: _announce(address),
     )

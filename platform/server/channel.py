@@ -14,7 +14,7 @@ from twisted.web.http import HTTPChannel
 
 from kit import clock, request_ids
 from kit.errors import InvalidRequest, SkillgateError
-from server import answers, limits
+from server import answers, drain, limits
 from server.flow import Flow
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ class HardenedChannel(HTTPChannel):
         self._is_refused = False
         self._discarded_bytes = 0
         self._deadline: float | None = None  # while a request is being read
+        self._began_at = clock.monotonic()
+        self._has_served = False
 
     # --- The connection ----------------------------------------------------------------------------------------------
 
@@ -70,9 +72,10 @@ class HardenedChannel(HTTPChannel):
         return not self.requests
 
     def close_when_done(self) -> None:
-        """This function will close an idle connection now and a busy one after its answer."""
+        """This function will close an idle connection now, a busy one after its answer, and a new one after its request."""
         self.persistent = False
-        if self.is_idle():
+        is_new = clock.monotonic() - self._began_at < drain.NEWCOMER_SECONDS and not self._has_served
+        if self.is_idle() and not is_new and not drain.is_readable(self.transport.socket):
             self.loseConnection()
 
     def cut_off(self) -> None:
@@ -129,6 +132,7 @@ class HardenedChannel(HTTPChannel):
         return bool(super().checkPersistence(request, version)) and not self.server.is_draining
 
     def requestDone(self, request: Any) -> None:
+        self._has_served = True
         super().requestDone(request)
         if self.requests or not self.persistent:
             return

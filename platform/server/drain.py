@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import select
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -12,11 +14,13 @@ from kit import clock
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
+NEWCOMER_SECONDS = 0.5  # for who has just connected, to say what for
 WORDS_SECONDS = 1.0  # from asking the application to end its calls to the disconnect message
 GOODBYE_SECONDS = 1.5  # from the disconnect message to the cancellation
 CANCEL_SECONDS = 0.5
 SHUTDOWN_SECONDS = 1.5  # at least, for the application's own `shutdown`
 OVERALL_SECONDS = 29.0
+_MOST_WAITING = 4_096
 FORCED_SECONDS = 29.5
 
 
@@ -26,15 +30,52 @@ async def run(server: Any) -> None:
     server.is_draining = True
     _exit_by_force_after(FORCED_SECONDS)
     for port in server.ports:
-        port.stopListening()
-    for channel in list(server.channels):
-        channel.close_when_done()
+        _stop_listening(port, is_shared=server.is_sharing)
+    _end_idle(server)
+    await _hear_newcomers(server)
     try:
         await _until_idle(server, seconds=server.limits.grace_seconds)
         await _end_calls(server)
         await _end_the_rest(server)
     finally:
         await _shut_down(server.application, seconds=OVERALL_SECONDS - (clock.monotonic() - began))
+
+
+def _stop_listening(port: Any, *, is_shared: bool) -> None:
+    """Take in who waits to be accepted: closing would reset them, and a proxy may not send a call that it sent again."""
+    for _ in range(_MOST_WAITING):
+        if not is_readable(port.socket):
+            break
+        port.doRead()
+    if not is_shared:  # from here on the kernel refuses; Twisted closes only in its next turn
+        port.socket.shutdown(socket.SHUT_RDWR)
+    port.stopListening()
+
+
+def is_readable(connection: socket.socket) -> bool:
+    """This function will say whether something has come that was not read."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _end_idle(server: Any) -> None:
+    """Close what nothing goes on in, and have the application do the same with what only it can tell of."""
+    for channel in list(server.channels):
+        channel.close_when_done()
+    end_idle: Callable[[], None] | None = getattr(server.application, "end_idle", None)
+    if end_idle is not None:
+        end_idle()
+
+
+async def _hear_newcomers(server: Any) -> None:
+    for _ in range(int(NEWCOMER_SECONDS / POLL_SECONDS)):
+        if not any(channel.is_idle() for channel in server.channels):
+            return
+        await asyncio.sleep(POLL_SECONDS)
+    for channel in list(server.channels):
+        if channel.is_idle():
+            channel.loseConnection()
 
 
 async def _until_idle(server: Any, *, seconds: float) -> None:

@@ -49,10 +49,19 @@ class HardenedFactory(HTTPFactory):
 
 
 class HardenedServer(Server):
-    """One process's server: `run` blocks until SIGTERM or SIGINT has been answered by a drain."""
+    """One process's server: `run` blocks until SIGTERM or SIGINT has been answered by a drain.
+
+    `is_sharing`: others may listen on the same sockets, so that only this process's hold of them is let go.
+    """
 
     def __init__(
-        self, application: Application, *, sockets: list[socket.socket], bounds: Limits, **options: Any
+        self,
+        application: Application,
+        *,
+        sockets: list[socket.socket],
+        bounds: Limits,
+        is_sharing: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(
             application,
@@ -69,6 +78,7 @@ class HardenedServer(Server):
         self.channels: set[HardenedChannel] = set()
         self.connections: dict[Any, dict[str, Any]] = {}
         self.is_draining = False
+        self.is_sharing = is_sharing
         self._draining: asyncio.Task[None] | None = None
 
     # --- Life --------------------------------------------------------------------------------------------------------
@@ -85,13 +95,17 @@ class HardenedServer(Server):
             port = reactor.get().adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
             self.ports.append(port)
             listener.close()  # the port holds a duplicate
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
         reactor.get().callLater(CHECK_SECONDS, self.application_checker)
         reactor.get().callLater(PING_CHECK_SECONDS, self.timeout_checker)
+        loop.call_soon(self._begin, loop)
+        reactor.get().run(installSignalHandlers=False)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Only a loop that runs hears signals: uvloop's loses one that comes between its handler and its start."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
         if self.ready_callable:
             self.ready_callable()
-        reactor.get().run(installSignalHandlers=False)
 
     def stop(self) -> None:
         """This function will begin the drain, once."""

@@ -8,6 +8,7 @@ IDLE = 4408
 TOO_LARGE = 4413
 TOO_MANY = 4429
 TRY_LATER = 1013
+RESTART = 1012
 
 _CODES: tuple[tuple[type[SkillgateError], int], ...] = (
     (AuthenticationFailed, AUTHENTICATION),

@@ -52,7 +52,9 @@ async def _serve(caller: Caller, receive: Receive, send: Send) -> None:
     session = Session(caller, say)
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     try:
-        with connections.held(caller, end=lambda: None if ended.done() else ended.set_result(None)):
+        with connections.held(
+            caller, end=lambda: None if ended.done() else ended.set_result(None), retire=session.retire
+        ):
             await _listen(session, receive, ended=ended)
     finally:
         await session.leave(within=_FAREWELL_SECONDS if ended.done() else 0.0)
@@ -64,7 +66,9 @@ async def _listen(session: Session, receive: Receive, *, ended: "asyncio.Future[
     try:
         while True:
             hearing = hearing or asyncio.ensure_future(_next(receive))
-            await _either(hearing, ended, within=session.seconds_to_idle())
+            await _first(hearing, ended, session.retired, within=session.seconds_to_idle())
+            if session.retired.done() and not ended.done():
+                raise Closed(closing.RESTART, "The server is restarting. Connect again.")
             if ended.done():
                 raise closing.for_refusal(AuthenticationFailed())
             if hearing.done():
@@ -83,8 +87,8 @@ async def _next(receive: Receive) -> Message:
     return await receive()
 
 
-async def _either(one: "asyncio.Future[Any]", other: "asyncio.Future[Any]", *, within: float) -> None:
-    await asyncio.wait({one, other}, timeout=max(0.0, within), return_when=asyncio.FIRST_COMPLETED)
+async def _first(*awaited: "asyncio.Future[Any]", within: float) -> None:
+    await asyncio.wait(awaited, timeout=max(0.0, within), return_when=asyncio.FIRST_COMPLETED)
 
 
 async def _close(send: Send, closed: Closed) -> None:

@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 from kit import clock, ids, loops
-from kit.errors import Conflict, InvalidRequest, NotFound, RateLimited, SkillgateError
+from kit.errors import Conflict, InvalidRequest, NotFound, RateLimited, SkillgateError, Unavailable
 from skills import idempotency, replay
 from skills.api import following, frames, opening, views
 from skills.api.opening import Opened
@@ -39,6 +39,8 @@ class Session:
         self._left = float(MESSAGES_PER_SECOND)
         self._counted_at = clock.monotonic()
         self._busy_at = self._counted_at
+        self._is_retiring = False
+        self.retired: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def hear(self, text: str | None) -> None:
         """This function will act on one message of the client's; raises `Closed` when it goes too far."""
@@ -58,6 +60,12 @@ class Session:
         if self._runs:
             self._busy_at = clock.monotonic()
         return self._busy_at + IDLE_SECONDS - clock.monotonic()
+
+    def retire(self) -> None:
+        """This function will begin no more runs; once those under way are over, `retired` is done."""
+        self._is_retiring = True
+        if not self._runs and not self.retired.done():
+            self.retired.set_result(None)
 
     async def leave(self, *, within: float = 0.0) -> None:
         """This function will leave every run, after letting them end by themselves for a moment."""
@@ -87,6 +95,8 @@ class Session:
 
     def _begin(self, message: dict[str, Any]) -> None:
         name = message["id"]
+        if self._is_retiring:
+            raise Unavailable("The server is restarting. Connect again.", retry_after=1, id=name)
         if name in self._runs:
             raise Conflict("A run with this id is under way on this socket. Choose another id.", id=name)
         if len(self._runs) >= MOST_RUNS:
@@ -129,6 +139,8 @@ class Session:
         finally:
             self._runs.pop(name, None)
             self._ends.pop(name, None)
+            if self._is_retiring:
+                self.retire()
 
     async def _relay(self, name: str, opened: Opened) -> None:
         if opened.end is not None:

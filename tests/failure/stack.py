@@ -43,7 +43,7 @@ class Stack:
         self.valkey = Valkey(self.where, warden=self.warden)
         self.setting = roles.Setting(root=ROOT, home=self.where.home, warden=self.warden, env=self._environment())
         self.journal = self.where.home / "journal.ndjson"
-        self.emulator = self.setting.emulator((*roles.Table().emulator[:-1], "0", "--journal", str(self.journal)))
+        self.emulator = self.setting.emulator((*roles.Table().emulator, "--journal", str(self.journal)))
         self.ports = _free_ports(2)
         self.webs = [
             self.setting.child(f"web{number}", _WEB, port=port, probe=partial(_serves, port))
@@ -99,7 +99,7 @@ class Stack:
     def manage(self, *arguments: str) -> str:
         """This function will run a management command and return the last line that it wrote."""
         argv = ("{python}", str(ROOT / "manage.py"), *arguments)
-        said = self.setting.child(f"manage-{arguments[0]}", argv).run(seconds=60)
+        said = self.setting.child(f"manage-{arguments[0]}", argv).run(seconds=180)
         return said.rstrip().rpartition("\n")[2]
 
     def tenant(self, slug: str, *, monthly_tokens: int = 10**12) -> str:

@@ -1,10 +1,15 @@
 """A web process killed loses nothing; one that is asked to stop finishes what it has begun."""
 
 import asyncio
+import json
 import signal
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
 
 from embedded import waiting
 from tests.failure import books, callers
@@ -41,6 +46,44 @@ def test_in_flight_calls_end_well_when_a_web_process_is_asked_to_stop(stack: Sta
     assert stopped.exited_after < 5 + MARGIN_SECONDS
     assert stopped.exit_code == 0
     assert books.faults(stack) == []
+
+
+def test_a_socket_is_let_go_at_once_when_idle_and_else_after_its_run(stack: Stack, key: str) -> None:
+    web, url = stack.webs[1], f"{stack.urls[1].replace('http', 'ws')}/v1/ws"
+    _until_up(stack)
+    process = web._process
+    assert process is not None
+    with (
+        connect(url, additional_headers={"X-API-Key": key}) as idle,
+        connect(url, additional_headers={"X-API-Key": key}) as busy,
+    ):
+        wish = {"type": "run", "id": "one", "skill": "complete", "input": {"prompt": callers.lasting(3)}}
+        busy.send(json.dumps({**wish, "max_tokens": 2000}))
+        assert json.loads(busy.recv(timeout=10))["event"] == "run.started"
+
+        process.send_signal(signal.SIGTERM)
+
+        assert _heard(idle) == (1012, [])
+        assert process.poll() is None
+        busy.send(json.dumps({**wish, "id": "two"}))
+        code, events = _heard(busy)
+    refused = next(event for event in events if event["id"] == "two")
+    assert code == 1012
+    assert [event["event"] for event in events if event["id"] == "one"][-1] == "done"
+    assert (refused["event"], refused["data"]["error"]["type"]) == ("error", "api_error")
+    assert process.wait(EXITS_WITHIN_SECONDS) == 0
+    web.start()
+    assert books.faults(stack) == []
+
+
+def _heard(connection: ClientConnection) -> tuple[int, list[dict[str, Any]]]:
+    """Everything up to the close, and its code."""
+    events: list[dict[str, Any]] = []
+    try:
+        while True:
+            events.append(json.loads(connection.recv(timeout=15)))
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else 0, events
 
 
 def test_calls_that_take_too_long_are_told_and_closed_before_the_exit(stack: Stack, key: str) -> None:

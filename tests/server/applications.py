@@ -46,6 +46,9 @@ class Application:
     async def startup(self) -> None:
         note("startup")
 
+    def end_idle(self) -> None:
+        note("end idle")
+
     async def shutdown(self, *, seconds: float) -> None:
         note("shutdown")
 

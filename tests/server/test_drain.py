@@ -1,5 +1,6 @@
 """SIGTERM: nothing new at once, what runs may finish, what does not is told."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def test_a_request_in_flight_is_answered_before_the_end(served: Served) -> None:
     assert b"connection: close" in answer.lower()
     assert answer.endswith(b"slow")
     assert served.process.wait(5) == 0
-    assert served.notes() == ["startup", "slow began", "shutdown"]
+    assert served.notes() == ["startup", "slow began", "end idle", "shutdown"]
 
 
 def test_an_idle_server_stops_at_once(served: Served) -> None:
@@ -50,6 +51,23 @@ def test_an_idle_server_stops_at_once(served: Served) -> None:
     assert idle.recv(1) == b""
     assert silent.recv(1) == b""
     assert served.notes()[-1] == "shutdown"
+
+
+def test_who_has_connected_before_the_end_is_answered(served: Served) -> None:
+    """A proxy may not send a call again once it has sent it: none may be lost between the kernel and the server."""
+    served.process.send_signal(signal.SIGSTOP)
+    waiting = [served.connect() for _ in range(20)]
+    for client in waiting[:10]:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    served.terminate()
+    served.process.send_signal(signal.SIGCONT)
+    for client in waiting[10:]:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    answers = [read_all(client) for client in waiting]
+    assert [answer[-5:] for answer in answers] == [b"hello"] * 20
+    assert served.process.wait(5) == 0
 
 
 def test_a_request_that_is_still_arriving_is_answered(served: Served) -> None:
@@ -78,7 +96,7 @@ def test_streams_and_websockets_are_told_at_the_end_of_the_grace(serve: Serve) -
 
     assert served.process.wait(5) == 0
     assert 1 <= time.monotonic() - began < 4
-    assert sorted(served.notes()[1:-1]) == ["ticking http.disconnect", "websocket 1012"]
+    assert sorted(served.notes()[1:-1]) == ["end idle", "ticking http.disconnect", "websocket 1012"]
     assert served.notes()[-1] == "shutdown"
     assert websocket.recv(4)[:4] == b"\x88\x02\x03\xf4"  # a close frame with 1012
     assert not read_all(stream).endswith(b"0\r\n\r\n")
