@@ -169,18 +169,22 @@ def test_what_is_done_to_a_statement_is_found(july: Desk, set_clock: SetClock) -
     assert findings() == []
 
 
+def dearer_prices(july: Desk, where: Path) -> Desk:
+    """July is closed, and a price version is loaded in which haiku's input costs three times as much."""
+    closing.close(july.tenant, month=JULY)
+    text = pricing.SHIPPED.read_text()
+    start = text.index('model = "claude-haiku-4-5"')
+    (where / "prices.toml").write_text(text[:start] + text[start:].replace('input = "1"', 'input = "3"', 1))
+    book, is_new = pricing.load(where / "prices.toml", now=clock.now())
+    assert is_new
+    assert pricing.version(book.pk).bands["claude-haiku-4-5"][0].micros["input"] == 3_000_000
+    return july
+
+
 class TestRerating:
     @pytest.fixture
-    def dearer(self, july: Desk, tmp_path: Path, set_clock: SetClock) -> Desk:
-        """July is closed, and a price version is loaded in which haiku's input costs three times as much."""
-        closing.close(july.tenant, month=JULY)
-        text = pricing.SHIPPED.read_text()
-        start = text.index('model = "claude-haiku-4-5"')
-        (tmp_path / "prices.toml").write_text(text[:start] + text[start:].replace('input = "1"', 'input = "3"', 1))
-        book, is_new = pricing.load(tmp_path / "prices.toml", now=clock.now())
-        assert is_new
-        assert pricing.version(book.pk).bands["claude-haiku-4-5"][0].micros["input"] == 3_000_000
-        return july
+    def dearer(self, july: Desk, tmp_path: Path) -> Desk:
+        return dearer_prices(july, tmp_path)
 
     def rerate(self, *options: str) -> dict[str, object]:
         out = StringIO()
