@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 SETTLING = timedelta(hours=6)
 FORM = 1
 _GENESIS = "0" * 64
+_MOVED = 3  # days by which a tenant that changes its time zone can come back to a day, and more
+_EARLIEST = date(2000, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,7 @@ class _Chain:
     sequence: int
     last_number: int
     hash: str
+    day: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,24 +139,39 @@ def _chains() -> list[_Chain]:
 
 def _chain(tenant_id: int) -> _Chain:
     found = fetch(_ENDS.format(scope="y.tenant_id = %s"), [tenant_id])
-    return _Chain(**found[0]) if found else _Chain(tenant_id, 0, 0, _GENESIS)
+    return _Chain(**found[0]) if found else _Chain(tenant_id, 0, 0, _GENESIS, date.min)
 
 
 def _part(chain: _Chain, *, settling: timedelta) -> _Part | None:
-    given = {"tenant": chain.tenant_id, "first": chain.last_number + 1, "settling": settling}
-    found = fetch(_PART, given)
-    return _Part(**found[0]) if found else None
+    """Months are named in each statement, as near as they are known: else all partitions are planned for each."""
+    first = {"tenant": chain.tenant_id, "first": chain.last_number + 1, "since": _month(chain.day, days=-_MOVED)}
+    begun = fetch(_FIRST, first)
+    if not begun:
+        return None
+    day: date = begun[0]["day"]
+    found = fetch(_PART, {**first, **_near(day), "day": day, "settling": settling})
+    return _Part(day=day, first_number=chain.last_number + 1, **found[0])
 
 
 def _content(chain: _Chain, part: _Part) -> dict[str, object]:
-    given = {"tenant": chain.tenant_id, "first": part.first_number, "last": part.last_number}
-    (found,) = fetch(_CONTENT, given)
+    (found,) = fetch(_CONTENT, _given(chain.tenant_id, part))
     return {**found, "digests": bytes(found["digests"] or b"")}
 
 
 def _estimated(tenant_id: int, part: _Part) -> int:
-    given = {"tenant": tenant_id, "first": part.first_number, "last": part.last_number}
-    return int(fetch(_ESTIMATED, given)[0]["estimated"])
+    return int(fetch(_ESTIMATED, _given(tenant_id, part))[0]["estimated"])
+
+
+def _given(tenant_id: int, part: _Part) -> dict[str, object]:
+    return {"tenant": tenant_id, "first": part.first_number, "last": part.last_number, **_near(part.day)}
+
+
+def _near(day: date) -> dict[str, date]:
+    return {"from": _month(day, days=-_MOVED), "to": _month(day, days=_MOVED)}
+
+
+def _month(day: date, *, days: int) -> date:
+    return (max(day, _EARLIEST) + timedelta(days=days)).replace(day=1)
 
 
 def _lock(tenant_id: int) -> None:
@@ -168,32 +186,38 @@ def _now() -> datetime:
 
 _ENDS = f"""
 SELECT y.tenant_id, coalesce(s.sequence, 0) AS sequence, coalesce(s.last_number, 0) AS last_number,
-       coalesce(s.hash, '{_GENESIS}') AS hash
+       coalesce(s.hash, '{_GENESIS}') AS hash, coalesce(s.day, '{_EARLIEST}') AS day
 FROM usage_tenanttally y LEFT JOIN LATERAL (
-    SELECT sequence, last_number, hash FROM usage_seal s WHERE s.tenant_id = y.tenant_id ORDER BY sequence DESC LIMIT 1
+    SELECT sequence, last_number, hash, day FROM usage_seal s WHERE s.tenant_id = y.tenant_id ORDER BY sequence DESC LIMIT 1
 ) s ON true
 WHERE {{scope}} ORDER BY y.tenant_id
 """  # noqa: S608 - the text is ours
+_FIRST = "SELECT day FROM usage_event WHERE tenant_id = %(tenant)s AND number = %(first)s AND month >= %(since)s"
 # By numbers, not by days: a tenant that moves to another time zone can come to a day twice, never to a number.
 _PART = """
-SELECT f.day, %(first)s::bigint AS first_number, l.last_number, r.is_open, r.estimated,
-       ((usage_clock() - %(settling)s::interval) AT TIME ZONE t.timezone)::date > f.day AS is_over
-FROM usage_event f JOIN tenants_tenant t ON t.id = f.tenant_id
-CROSS JOIN LATERAL (SELECT max(e.number) AS last_number FROM usage_event e WHERE e.tenant_id = f.tenant_id AND e.day = f.day) l
+SELECT l.last_number, r.is_open, r.estimated,
+       ((usage_clock() - %(settling)s::interval) AT TIME ZONE t.timezone)::date > %(day)s::date AS is_over
+FROM tenants_tenant t
+CROSS JOIN LATERAL (
+    SELECT max(e.number) AS last_number FROM usage_event e
+    WHERE e.tenant_id = %(tenant)s AND e.day = %(day)s AND e.month BETWEEN %(from)s AND %(to)s
+) l
 CROSS JOIN LATERAL (
     SELECT bool_or(e.state = 'open') AS is_open, count(*) FILTER (WHERE e.state = 'estimated') AS estimated
-    FROM usage_event e WHERE e.tenant_id = f.tenant_id AND e.number BETWEEN %(first)s AND l.last_number
+    FROM usage_event e
+    WHERE e.tenant_id = %(tenant)s AND e.number BETWEEN %(first)s AND l.last_number AND e.month BETWEEN %(from)s AND %(to)s
 ) r
-WHERE f.tenant_id = %(tenant)s AND f.number = %(first)s
+WHERE t.id = %(tenant)s
 """
 _ESTIMATED = """
 SELECT count(*) FILTER (WHERE state = 'estimated') AS estimated FROM usage_event
-WHERE tenant_id = %(tenant)s AND number BETWEEN %(first)s AND %(last)s
+WHERE tenant_id = %(tenant)s AND number BETWEEN %(first)s AND %(last)s AND month BETWEEN %(from)s AND %(to)s
 """
 _CONTENT = f"""
 SELECT count(*) AS events, count(*) FILTER (WHERE e.state = 'settled') AS settled,
        count(*) FILTER (WHERE e.state = 'estimated') AS estimated, count(*) FILTER (WHERE e.state = 'released') AS released,
        coalesce(sum(e.charged_tokens), 0)::bigint AS charged_tokens, coalesce(sum(e.cost_micros), 0)::bigint AS cost_micros,
        string_agg({canonical.digest()}, ''::bytea ORDER BY e.number, e.id) AS digests
-FROM usage_event e WHERE e.tenant_id = %(tenant)s AND e.number BETWEEN %(first)s AND %(last)s
+FROM usage_event e
+WHERE e.tenant_id = %(tenant)s AND e.number BETWEEN %(first)s AND %(last)s AND e.month BETWEEN %(from)s AND %(to)s
 """  # noqa: S608 - the columns are the model's own
