@@ -125,6 +125,22 @@ def test_a_run_tries_every_case_on_the_one_line_and_compares_with_production(ski
     assert starting.start(version(skill, 2), key=key.key, actor="alice")[1:] == []
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_kept_answer_does_not_make_a_version_look_free(skill: Skill, acme: Tenant) -> None:
+    call_command("load_prices", verbosity=0)
+    key = make_key(acme).key
+    kept = catalog.publish(skill, content=content(policy={"cache": {"ttl_seconds": 600}}), created_by="alice")
+
+    costs = []
+    for _ in range(2):
+        (run,) = starting.start(version(skill, kept.number), key=key, actor="alice")
+        tasks.run_cases(run.pk)
+        costs.append(CaseRun.objects.get(pk=run.pk).cost_micros)
+
+    assert costs[0] == costs[1] > 0
+    assert len(events("case")) == 2
+
+
 def events(entry_point: str) -> list[dict[str, Any]]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM usage_event WHERE entry_point = %s", [entry_point])

@@ -45,7 +45,7 @@ class ContentForm(ConsoleForm):
     max_tokens_ceiling = forms.IntegerField(
         initial=4096, label="Most output tokens", help_text="That a caller may ask for."
     )
-    policy = _area(rows=4, help_text="JSON, for how a model is chosen: fallbacks, routing, cache. Empty: none.")
+    policy = _area(rows=4, help_text="JSON: fallbacks, routing, cache, guardrails. Empty: none.")
     cache_system = forms.BooleanField(required=False, label="Cache the prompt")
     citations = forms.BooleanField(required=False, label="Cite documents")
     messages_from = forms.CharField(required=False, max_length=64, label="Turns from", help_text=_FIELD.format("array"))
