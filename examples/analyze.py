@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx  # the same interface as httpx, which works here as well
 
 URL = os.environ.get("SKILLGATE_URL", "http://127.0.0.1:8000")
 HEADERS = {"Authorization": f"Bearer {os.environ['SKILLGATE_API_KEY']}"}
