@@ -139,9 +139,9 @@ async def _give_up(terms: Terms, batch_id: UUID, error: SkillgateError) -> None:
 async def _admit(terms: Terms, step: Row, body: Row, *, batch_id: UUID) -> str:
     run_id = ids.uuid7()
     place = envelope.Place(terms.hold.id, terms.hold.fence, step["level"], step["position"])
-    tokens, micros = await calls.bound(body)
+    tokens, micros = await calls.bound(terms.caller, body)
     await patience.hold_money(terms.hold, place, run_id=run_id, bound=(tokens, micros))
-    book = await pricing.current()
+    book = await pricing.current(terms.caller.tenant_id)
     asked = Admission(
         event_id=ids.uuid7(),
         run_id=run_id,

@@ -77,7 +77,7 @@ async def sent(analysis_id: UUID) -> set[tuple[int, int]]:
 async def settle(caller: Caller, call: Row, result: Result) -> RunUsage:
     """This function will close a call's usage event by its result, at the price of batches; returns what it used."""
     reservation = _reservation(caller, call)
-    book = await pricing.current()
+    book = await pricing.booked_by(reservation.admission.price_version)
     closing = result.observed.closing(reservation.admission, book=book, on=reservation.opened_at.date())
     await ledger.settle(reservation, closing)
     return RunUsage().with_attempt(

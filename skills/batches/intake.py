@@ -62,7 +62,7 @@ async def submit(caller: Caller, order: Order, *, now: datetime) -> Submitted:
         chunks = checked.steps(order.items)
         while (chunk := await asyncio.to_thread(_next, chunks)) is not None:
             await connection.execute(_ITEMS, {"id": batch_id, "items": Json(chunk)})
-        estimate = await _estimated(order, checked, now=now)
+        estimate = await _estimated(caller, order, checked, now=now)
         given = {"id": batch_id, "count": checked.count, "estimate": Json(estimate)}
         row = await (await connection.execute(_COMPLETE, given)).fetchone()
         if row is None:
@@ -89,12 +89,12 @@ def _check(caller: Caller, order: Order) -> None:
     refuse_foreign_model(caller, requests.model_name(version.model))
 
 
-async def _estimated(order: Order, checked: Checked, *, now: datetime) -> Row:
+async def _estimated(caller: Caller, order: Order, checked: Checked, *, now: datetime) -> Row:
     version = order.version
     fixed = len(version.system.encode()) + len(version.template.encode())
     read = int((checked.read_bytes + fixed * checked.count) / _BYTES_PER_TOKEN)
     written = int((order.item_max_tokens or version.max_tokens) * _WRITTEN_SHARE) * checked.count
-    book = await pricing.current()
+    book = await pricing.current(caller.tenant_id)
     each = Tokens(input=read // checked.count, output=written // checked.count)
     cost = book.cost(requests.model_name(version.model), each, on=now.date()) * checked.count
     return {"calls": checked.count, "tokens": read + written, "cost_micros": cost, "is_exact": False}

@@ -4,7 +4,7 @@ A loaded price book never changes; its id is the price version an event carries.
 without a price is refused, never booked as nothing.
 """
 
-from usage.pricing.book import BATCH, MICROS, Band, Book, Tokens, current, forget, version
+from usage.pricing.book import BATCH, MICROS, Band, Book, Tokens, booked_by, current, forget, version
 from usage.pricing.loading import SHIPPED, candidate, load, load_text, versions
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Band",
     "Book",
     "Tokens",
+    "booked_by",
     "candidate",
     "current",
     "forget",

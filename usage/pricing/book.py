@@ -192,6 +192,19 @@ async def _read() -> None:
     _current.read_at = clock.monotonic()
 
 
+async def booked_by(number: int) -> Book:
+    """This function will return the price version that an event was admitted by, for what is settled long after."""
+    known = _current.books.get(True)
+    if known is not None and known.version == number:
+        return known
+    rows = await pg.fetch_all(
+        "SELECT book_id, model, token_class, prompt_from, effective_from, micros_per_million FROM usage_price"
+        " WHERE book_id = %s",
+        (number,),
+    )
+    return replace(_book(rows), flags_unpriced=True)
+
+
 def version(number: int) -> Book:
     """This function will read one price version, to check what was booked by it: its bound for unpriced models counts."""
     names = ("book_id", "model", "token_class", "prompt_from", "effective_from", "micros_per_million")
