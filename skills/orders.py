@@ -8,7 +8,7 @@ from kit.errors import Unavailable
 from skills import caching, claude, fallbacks, requests, routing
 from skills.caching import Alone, Found, Lead, Seat
 from skills.events import Fallback
-from skills.routing import Plan
+from skills.routing import Plan, Route
 from skills.versions import Version
 from tenants.keys import Caller
 from usage.ledger import Purpose
@@ -98,7 +98,7 @@ async def prepare(order: Order, *, canary: str = "") -> Prepared:
         metadata_user=order.caller.public_id,
         canary=canary,
     )
-    plan = await routing.plan(order.caller, order.version, body)
+    plan = await _plan(order, body)
     place = await _place(order, body, plan)
     if plan.is_open and claude.is_held_back(order.caller, routing.classifying_model()):
         plan = Plan(routing.in_doubt(plan, fallbacks.HELD_BACK), {})
@@ -109,6 +109,12 @@ async def prepare(order: Order, *, canary: str = "") -> Prepared:
 def keeps_answers(version: Version) -> bool:
     """This function will tell whether a version's answers are kept for the same request again."""
     return bool(version.policy.get("cache"))
+
+
+async def _plan(order: Order, body: dict[str, Any]) -> Plan:
+    if order.model is not None:
+        return Plan(Route(body["model"], reason="The call names it."), {})
+    return await routing.plan(order.caller, order.version, body)
 
 
 async def _place(order: Order, body: dict[str, Any], plan: Plan) -> Place:

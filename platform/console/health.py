@@ -64,6 +64,7 @@ class DeepView(AsyncAPIView):
             request_id=request.request_id,  # type: ignore[attr-defined]  # set by kit.middleware
             max_tokens=8,
             model="fast",
+            freshness="private",
         )
         run = await runs.start(order)
         done = await runs.complete(run)

@@ -136,7 +136,7 @@ class Seat:
         if not self.outcome.cancel() and not self.outcome.cancelled():
             outcome = self.outcome.result()
             if isinstance(outcome, Lead):
-                outcome.leave()
+                outcome.decline()
 
 
 def _patience() -> float:

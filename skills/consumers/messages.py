@@ -28,6 +28,7 @@ MESSAGES = {
         id=_ID,
         skill={"type": "string", "minLength": 1, "maxLength": 64},
         idempotency_key={"type": "string", "minLength": 1, "maxLength": 255},
+        cache_control={"enum": ["no-cache", "no-store"], "description": "As the header of that name."},
         **bodies.STREAM["properties"],
     ),
     "resume": _message(

@@ -166,6 +166,7 @@ class Session:
             entry_point="websocket",
             request_id=request_id,
             max_tokens=message.get("max_tokens"),
+            freshness=views.freshness(message.get("cache_control", "")),
         )
         key = message.get("idempotency_key")
         body = {field: value for field, value in message.items() if field not in ("id", "idempotency_key")}

@@ -1,9 +1,12 @@
 """Kept answers: who gets one, what it costs, and when there is none."""
 
+import asyncio
 import json
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
+import aiohttp
 import httpx2
 from django.core.management import call_command
 
@@ -198,7 +201,7 @@ def test_a_call_with_an_idempotency_key_keeps_even_an_answer_that_cost_nothing(k
     assert kept.purposes() == ["answer", "cached"]
 
 
-def test_a_tool_call_and_a_socket_get_kept_answers_too(kept: Asked) -> None:
+def test_a_tool_call_gets_kept_answers_too(kept: Asked) -> None:
     kept.post()
     call = {
         "jsonrpc": "2.0",
@@ -214,3 +217,32 @@ def test_a_tool_call_and_a_socket_get_kept_answers_too(kept: Asked) -> None:
     about = json.loads(text)["result"]["_meta"]["skillgate/usage"]
     assert about["cache"]["hit"] is True
     assert kept.purposes() == ["answer", "cached"]
+
+
+def test_a_socket_gets_kept_answers_and_may_ask_anew(kept: Asked) -> None:
+    first = kept.post().json()
+    run = {"type": "run", "skill": "echo", **words()}
+
+    said = [_on_a_socket(kept.live, {**run, "id": "a", **more}) for more in ({}, {"cache_control": "no-cache"})]
+
+    assert [one["run.started"]["cache"]["outcome"] for one in said] == ["hit", "refresh"]
+    assert said[0]["output"]["output"] == first["output"]
+    assert kept.purposes() == ["answer", "cached", "answer"]
+
+
+def _on_a_socket(live: Live, message: dict[str, Any]) -> dict[str, Any]:
+    """Send one message and return the data of each kind of event that came of it."""
+
+    async def ask() -> dict[str, Any]:
+        heard: dict[str, Any] = {}
+        url = live.base_url.replace("http://", "ws://") + "/v1/ws"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=live.headers) as socket:
+            await socket.send_json(message)
+            async for frame in socket:
+                said = json.loads(frame.data)
+                heard[said["event"]] = said["data"]
+                if said["event"] in ("done", "error"):
+                    break
+        return heard
+
+    return asyncio.run(ask())

@@ -18,10 +18,13 @@ BY_CLASSIFIER = {"kind": "by_classifier"}
 class Desk:
     """A tenant of the test's own with a skill `say`, and a key to it."""
 
-    def __init__(self, gateway: Gateway, *, routing: dict[str, Any], content: dict[str, Any], **terms: Any) -> None:
+    def __init__(
+        self, gateway: Gateway, *, routing: dict[str, Any], content: dict[str, Any], ttl: int = 0, **terms: Any
+    ) -> None:
         self.gateway, self.slug = gateway, f"t-{uuid4().hex[:12]}"
         self.key: Key = gateway.key(tenant=self.slug, **terms)
-        gateway.ask_clerk("publish", tenant=self.slug, name="say", policy={"routing": routing}, **content)
+        policy = {"routing": routing, **({"cache": {"ttl_seconds": ttl}} if ttl else {})}
+        gateway.ask_clerk("publish", tenant=self.slug, name="say", policy=policy, **content)
 
     def post(self, text: str, *, path: str = "/v1/skills/say") -> httpx2.Response:
         body = {"input": {"text": text}}
@@ -105,6 +108,16 @@ def test_a_classifier_that_is_silent_is_not_waited_for(gateway: Gateway) -> None
 
     assert answer["model"] == BALANCED
     assert {event["state"] for event in asked.key.events()} == {"estimated", "settled"}
+
+
+def test_a_kept_answer_is_not_classified_again_and_says_why_its_model_answered(gateway: Gateway) -> None:
+    asked = desk(gateway, BY_CLASSIFIER, ttl=60)
+
+    first, second = (asked.post("A complex matter.").json() for _ in range(2))
+
+    assert [one["cache"]["hit"] for one in (first, second)] == [False, True]
+    assert (second["model"], second["route"], second["output"]) == (DEEP, first["route"], first["output"])
+    assert [purpose for purpose, _ in asked.models()] == ["classify", "answer", "cached"]
 
 
 def test_by_budget_little_left_means_a_cheaper_model(gateway: Gateway) -> None:
