@@ -12,6 +12,9 @@ import aiohttp
 import anthropic
 import httpx2
 from anthropic._vendor.httpx_aiohttp import AiohttpTransport  # what DefaultAioHttpClient is made of
+
+# Private, but the only way to it: the SDK's public client makes its aiohttp session itself, without bounds of what is
+# read ahead and without a socket's options; and another transport would raise other errors than the SDK expects.
 from django.conf import settings
 
 from kit import clock, control, loops

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 
 import httpx2
 
@@ -56,9 +57,8 @@ def _assert_one_event_for_each_attempt(key: Key) -> None:
     runs = [event["run_id"] for event in events]
     assert len(set(runs)) == CALLERS * ROUNDS
     assert len(runs) > 1.3 * CALLERS * ROUNDS
-    assert [row["attempt"] for row in sorted(events, key=lambda row: (str(row["run_id"]), row["attempt"]))] == [
-        number for run in sorted(set(map(str, runs))) for number in range(1, 1 + list(map(str, runs)).count(run))
-    ]
+    for run, count in Counter(runs).items():
+        assert sorted(row["attempt"] for row in events if row["run_id"] == run) == list(range(1, count + 1))
     [account] = key.gateway.rows(
         "SELECT a.settled_tokens, a.reserved_tokens FROM usage_budgetaccount a WHERE a.key_id = %s", key.key_id
     )
