@@ -385,14 +385,12 @@ def test_a_call_that_spent_nothing_may_be_made_again(gateway: Gateway, key: Key,
         assert post(key, gateway, body, **{"Idempotency-Key": "one"}).status_code == 529
 
     assert [(event["state"], event["attempt"]) for event in key.events()] == [
-        ("released", attempt) for _ in range(2) for attempt in range(1, ALL + 1)
-    ]
+        ("released", 1 + n) for n in range(ALL)
+    ] * 2
 
 
 @pytest.mark.parametrize(("fault", "attempts"), [("html_502", ALL), ("drop", 1)])
-def test_a_failure_that_cost_something_is_repeated_as_it_was(
-    gateway: Gateway, key: Key, fault: str, attempts: int
-) -> None:
+def test_a_failure_that_cost_is_repeated_as_it_was(gateway: Gateway, key: Key, fault: str, attempts: int) -> None:
     body = {**GOOD, "messages": [{"role": "user", "content": f"[[emulator:{fault}]]"}], "stream": True}
 
     first = post(key, gateway, body, **{"Idempotency-Key": "one"})
