@@ -120,15 +120,15 @@ async def test_a_wait_that_does_not_fit_ends_the_run_at_once_and_is_told(bench: 
 
 
 async def test_one_deadline_spans_all_attempts(bench: Bench, settings: Settings) -> None:
-    settings.CLAUDE_TOTAL_SECONDS, settings.CLAUDE_ATTEMPTS = 1.5, 100
+    settings.CLAUDE_TOTAL_SECONDS, settings.CLAUDE_ATTEMPTS = 3.0, 100
     mark = marker()
-    strike("http_500", mark, retry_after=0.3)
+    strike("http_500", mark, retry_after=0.6)
     began = time.monotonic()
 
     error = await bench.refusal(f"Hello {mark}")
 
     assert isinstance(error, UpstreamFailed)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
     assert 2 <= len(await events()) <= 5
 
 
@@ -154,7 +154,7 @@ async def test_a_run_that_is_ended_waits_no_longer(bench: Bench) -> None:
 
     run.end(Unavailable("The server is restarting."))
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(12):  # Claude asked for 20
         with pytest.raises(Unavailable, match="restarting"):
             await waiting
     assert len(await events()) == 1
@@ -171,7 +171,7 @@ async def test_a_run_whose_key_is_revoked_waits_no_longer(bench: Bench) -> None:
         lambda: keys.revoke(ApiKey.objects.get(pk=bench.caller.key_id), reason="leaked", now=clock.now())
     )
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(12):  # Claude asked for 20
         with pytest.raises(AuthenticationFailed):
             await waiting
     assert len(await events()) == 1
