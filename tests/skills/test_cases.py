@@ -15,7 +15,7 @@ from skills.catalog import Content, gate
 from skills.models import KeyPin, Skill, SkillLabel, SkillLabelMove, SkillVersion
 from tenants import keys
 from tenants.models import ApiKey, AuditEntry, Tenant
-from tests.factories import make_key, make_tenant, outside_of_the_loop
+from tests.factories import make_key, make_tenant
 
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 LONG = "Take care to be exact. " * 300
@@ -336,23 +336,6 @@ def test_nothing_is_started_without_cases_for_analyses_or_beyond_the_limit(skill
     assert CaseRun.objects.count() == starting.MOST_UNDER_WAY
 
 
-def test_a_pin_is_made_replaced_and_taken_away_on_record(skill: Skill, acme: Tenant) -> None:
-    key = make_key(acme).key
-
-    for number in (1, 2):
-        catalog.pin(key, skill=skill, version=number, actor="ada")
-    assert KeyPin.objects.get().version.number == 2
-    catalog.unpin(KeyPin.objects.get(), actor="ada")
-
-    assert not KeyPin.objects.exists()
-    kept = AuditEntry.objects.filter(action__contains="pinned").order_by("id").values_list("action", "details")
-    assert [(action, details.get("before"), details.get("after")) for action, details in kept] == [
-        ("key.pinned", {}, {"version": 1}),
-        ("key.pinned", {"version": 1}, {"version": 2}),
-        ("key.unpinned", {"version": 2}, None),
-    ]
-
-
 def test_nothing_can_name_another_tenants_skill_or_a_version_of_another(skill: Skill, acme: Tenant) -> None:
     other = make_tenant("globex")
     foreign = make_key(other).key
@@ -378,26 +361,3 @@ def save_for_good(row: Any) -> None:
     with transaction.atomic():
         row.save()
         connection.check_constraints()
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_a_pin_wins_over_labels_and_a_number_over_the_pin(acme: Tenant, skill: Skill) -> None:
-    issued = make_key(acme)
-    sticky = str(issued.key.pk)
-
-    def prepare() -> None:
-        set_gate(skill, needs_passing_cases=False)
-        point(skill, 1)
-        point(skill, 2, "next")
-        catalog.publish(skill, content=content(), created_by="alice")
-        catalog.pin(issued.key, skill=skill, version=3, actor="ada")
-
-    outside_of_the_loop(prepare)
-
-    async def number(sticky: str, **how: Any) -> int:
-        return (await catalog.resolve(acme.pk, "shorten", sticky=sticky, **how)).number
-
-    assert [await number(sticky), await number(sticky, label="next"), await number(sticky, version=1)] == [3, 3, 1]
-    assert [await number("77"), await number("77", label="next")] == [1, 2]
-    outside_of_the_loop(lambda: catalog.unpin(KeyPin.objects.get(), actor="ada"))
-    assert await number(sticky) == 1
