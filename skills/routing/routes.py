@@ -120,7 +120,7 @@ def classifying_model() -> str:
 async def _narrowed(caller: Caller, route: Route) -> Route:
     if caller.may_use(route.model):
         return route
-    book, today = await pricing.current(), clock.now().date()
+    book, today = await pricing.current(caller.tenant_id), clock.now().date()
     allowed = _allowed(caller, book, today)
     if not allowed:
         refuse_foreign_model(caller, route.model)
