@@ -5,9 +5,11 @@ import csv
 import io
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.test import Client
 from pytest_django import Settings
 
@@ -128,7 +130,9 @@ markup_percent = "25"
 """
 
 
-def test_a_tariff_is_previewed_and_then_loaded(books: tuple[Desk, Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tariff_is_previewed_and_then_loaded(
+    books: tuple[Desk, Desk], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     acme, _ = books
     client = signed_in(User.objects.create_superuser("olga", "olga@example.com", PASSWORD))
     monkeypatch.setattr("kit.clock.time.time", lambda: 1785542400.0)  # 1 August 2026
@@ -140,6 +144,12 @@ def test_a_tariff_is_previewed_and_then_loaded(books: tuple[Desk, Desk], monkeyp
     assert "+$0.000309" in shown
     assert tariffs.of_tenant(acme.tenant.pk) == []
 
+    file = tmp_path / "tariff.toml"
+    file.write_text(wanted)
+    call_command("load_tariff", str(file), tenant="acme", preview=True, stdout=(told := io.StringIO()))
+    assert "0.001544" in told.getvalue()
+    assert tariffs.of_tenant(acme.tenant.pk) == []
+
     refused = text_of(client.post(address, {"text": TARIFF, "load": "1"}))
     assert "cannot begin before 2026-08-01" in refused
     assert client.post(address, {"text": wanted, "load": "1"}).status_code == 302
@@ -148,7 +158,9 @@ def test_a_tariff_is_previewed_and_then_loaded(books: tuple[Desk, Desk], monkeyp
     assert reports.month(acme.tenant.pk, JULY).total.billed_micros == 1235
 
 
-def test_a_price_file_is_previewed_for_every_tenant(books: tuple[Desk, Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_price_file_is_previewed_for_every_tenant(
+    books: tuple[Desk, Desk], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from usage import pricing
 
     client = signed_in(User.objects.create_superuser("olga", "olga@example.com", PASSWORD))
@@ -163,6 +175,10 @@ def test_a_price_file_is_previewed_for_every_tenant(books: tuple[Desk, Desk], mo
     assert same.count("$0.000000") == 2  # the difference of each
     assert "$0.001853" in shown  # 1851 + 2: 1.5 is rounded up
     assert "$0.001166" in shown
+    file = tmp_path / "dearer.toml"
+    file.write_text(dearer)
+    call_command("load_prices", str(file), preview=True, stdout=(told := io.StringIO()))
+    assert "0.001853" in told.getvalue()
     assert len(pricing.versions()) == 1
     assert client.post("/ops/prices/", {"text": dearer, "load": "1"}).status_code == 302
     assert len(pricing.versions()) == 2

@@ -10,8 +10,8 @@ from playwright.sync_api import Browser
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
+from tests.console.browsing import CHROMIUM, browser
 from tests.console.conftest import PASSWORD, member
-from tests.console.test_browser import CHROMIUM, browser
 from tests.factories import outside_of_the_loop
 from tests.usage.desk import closing_pool, open_desk, settled
 from usage import ledger

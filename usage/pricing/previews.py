@@ -4,11 +4,12 @@ The events of the month are priced again, one by one, with the rounding of the l
 they are: their bounds are not use.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from kit import money
 from kit.errors import SkillgateError
 from tenants.models import Tenant
 from usage.pricing.book import BATCH, REQUIRED, Book, Tokens
@@ -118,6 +119,21 @@ def of_tariff(tenant: Tenant, terms: Terms, *, month: date) -> list[Difference]:
         **columns,
     }
     return _differences(fetch(_TARIFF, asked))
+
+
+def told(differences: Iterable[Difference]) -> Iterator[str]:
+    """This function will write differences as lines of a table, in dollars."""
+    names = ("calls", "cost", "would cost", "charge", "would be", "difference")
+    yield f"{'tenant':30}" + "".join(f"{name:>20}" for name in names)
+    for one in differences:
+        amounts = (
+            one.cost_micros,
+            one.new_cost_micros,
+            one.billed_micros,
+            one.new_billed_micros,
+            one.billed_change,
+        )
+        yield f"{one.slug:30}{one.calls:>20,}" + "".join(f"{money.decimal(micros):>20}" for micros in amounts)
 
 
 def _add_batch(rows: dict[int, dict[str, Any]], event: dict[str, Any], *, book: Book, on: date) -> None:
