@@ -10,6 +10,8 @@ from console.theme import ModelAdmin
 from tenants import audit
 from tenants.api.callers import address
 
+MOST_ROWS, MOST_SHOWN = 40, 200  # rendering a row costs more than finding it
+
 
 class ReadOnlyList(ModelAdmin):
     """Rows that are looked at and never edited here."""
@@ -18,6 +20,8 @@ class ReadOnlyList(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     list_filter_sheet = True
+    list_per_page = MOST_ROWS
+    list_max_show_all = MOST_SHOWN
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """This function will refuse adding."""
@@ -36,6 +40,8 @@ class RecordedList(ModelAdmin):
     """Rows that operators edit; each change is in the audit log instead of Django's own."""
 
     show_facets = admin.ShowFacets.NEVER
+    list_per_page = MOST_ROWS
+    list_max_show_all = MOST_SHOWN
     secret_fields: tuple[str, ...] = ("password",)
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
