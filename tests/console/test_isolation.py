@@ -15,7 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from pytest_django import Settings
 
 from console.lists import TenantList
-from console.sites import tenant_site
+from console.tenant_console import site as tenant_site
 from kit import clock
 from skills import catalog
 from skills.cases import keeping, starting
