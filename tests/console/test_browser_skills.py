@@ -16,13 +16,12 @@ from skills import catalog
 from skills.cases import keeping, starting
 from skills.models import SkillLabel, SkillLabelMove, SkillVersion
 from tenants.models import ApiKey, AuditEntry, Budget, User
+from tests.console.browsing import needs_chromium
 from tests.console.conftest import content
 from tests.console.test_browser import (  # noqa: F401 - fixtures
-    CHROMIUM,
     SCHEMES,
     WIDTHS,
     Open,
-    browser,
     open_page,
     people,
 )
@@ -31,7 +30,7 @@ from tests.live import live_database, live_emulator, live_environment  # noqa: F
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH: `make test-browser` installs it on Debian"),
+    needs_chromium,
 ]
 PATIENCE = 30_000  # milliseconds; a worker has to come up and take the run
 SCHEMA = '{\n  "type": "object",\n  "properties": {"text": {"type": "string"}},\n  "required": ["text"]\n}'
