@@ -1,7 +1,4 @@
-"""A matrix over every address of the tenants' site: tried by each role, by nobody, and by another tenant's owner.
-
-A new address, list, filter or right without a row here fails.
-"""
+"""Every address of the tenants' site, tried by each role, nobody and another's owner; one without a row here fails."""
 
 import re
 from collections.abc import Iterator
@@ -183,9 +180,8 @@ STATE: tuple[type[Model], ...] = (
 def text_of(answer: Any) -> str:
     """Whatever an answer says, streamed or not, as text."""
     content: bytes = b"".join(answer) if answer.streaming else answer.content
-    if answer.headers["Content-Type"] == "application/zip":
-        content = b"\n".join(archives.unpack(content).values())
-    return content.decode(errors="replace")
+    is_archive = answer.headers["Content-Type"] == "application/zip"
+    return (b"\n".join(archives.unpack(content).values()) if is_archive else content).decode(errors="replace")
 
 
 def state() -> dict[str, Any]:
