@@ -8,30 +8,16 @@ CPU and memory, and their ratios to the emulator. Everything runs on databases o
 import argparse
 import asyncio
 import json
-import os
-import re
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import psutil
 
-from embedded import databases
-from embedded.temporary import Temporary
+from bench import serving
 
-ROOT = Path(__file__).resolve().parents[1]
 PACE = "[[emulator:words:80]] [[emulator:chunk_ms:250]]"
 MODEL = "claude-haiku-4-5"
-SERVERS = {
-    "daphne": ["-m", "server", "--port", "0"],
-    "uvicorn": ["-m", "uvicorn", "config.asgi:application", "--port", "0", "--no-access-log"],
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,60 +47,15 @@ def main() -> None:
     """This function will measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, nargs="*", default=[100, 1000])
-    parser.add_argument("--server", choices=SERVERS, default="daphne")
+    parser.add_argument("--server", choices=serving.SERVERS, default="daphne")
     options = parser.parse_args()
-    with Temporary(ROOT) as temporary:
-        temporary.start_databases()
-        temporary.start_emulator()
-        databases.create_if_absent({**os.environ, **temporary.env}["DATABASE_URL"])
-        environment = {**os.environ, **temporary.env, "SKILLGATE_DEBUG": "1", "PYTHONPATH": str(ROOT / "platform")}
-        key = _prepare(environment)
-        emulator = int(environment["SKILLGATE_EMULATOR_URL"].rpartition(":")[2])
-        with _serving(SERVERS[options.server], environment) as (web, port):
-            print(f"one {options.server} process, {psutil.cpu_count()} cores, Python {sys.version.split()[0]}")
-            for count in options.streams:
-                _compare(count, key=key, web=web, port=port, emulator=emulator)
-
-
-def _prepare(environment: dict[str, str]) -> str:
-    subprocess.run(
-        [sys.executable, "manage.py", "prepare_demo"], cwd=ROOT, env=environment, check=True, capture_output=True
-    )
-    issue = ["manage.py", "issue_key", "--tenant", "demo", "--name", "bench", "--requests-per-minute", "1000000"]
-    limits = [
-        "--tokens-per-minute",
-        "1000000000",
-        "--concurrent-calls",
-        "10000",
-        "--monthly-token-budget",
-        "9000000",
-    ]
-    done = subprocess.run(
-        [sys.executable, *issue, *limits], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
-@contextmanager
-def _serving(command: list[str], environment: dict[str, str]) -> Iterator[tuple[psutil.Process, int]]:
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
-        with log.open("w") as written:
-            process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stderr=written)
-        try:
-            yield psutil.Process(process.pid), _announced(log)
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _announced(log: Path) -> int:
-    give_up = time.monotonic() + 30
-    while time.monotonic() < give_up:
-        if found := re.search(r"(?:Listening on |http://)127\.0\.0\.1:(\d+)", log.read_text()):
-            return int(found[1])
-        time.sleep(0.1)
-    raise SystemExit(f"the server did not start: {log.read_text()}")
+    print(f"{options.server}, one process; {serving.machine()}")
+    with (
+        serving.bench() as bench,
+        serving.serving(serving.SERVERS[options.server], bench.env, ready="/health/live") as server,
+    ):
+        for count in options.streams:
+            _compare(count, key=bench.key, web=server.process, port=server.port, emulator=bench.emulator_port)
 
 
 def _compare(count: int, *, key: str, web: psutil.Process, port: int, emulator: int) -> None:
