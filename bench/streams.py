@@ -111,7 +111,7 @@ async def _stream(target: Target, key: str) -> float | None:
     """Read one stream to its end; seconds to its first text, or None when it did not complete."""
     began = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
-    head = f"POST {target.path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+    head = f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
     head += f"Content-Type: application/json\r\nConnection: close\r\nContent-Length: {len(target.body)}\r\n\r\n"
     writer.write(head.encode() + target.body)
     first, tail = None, b""
