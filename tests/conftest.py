@@ -1,8 +1,10 @@
 """What every test can count on: nothing is remembered from the test before, and nothing is left open."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import pytest
+from django.db import connection
 
 from kit import control, pg
 from kit import redis as kit_redis
@@ -15,6 +17,22 @@ from usage import pricing
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that mostly wait for leases to lapse go first, so that they do not end the run alone."""
     items.sort(key=lambda item: "tests/failure/" not in item.nodeid)
+
+
+def _emptied_quickly(_operations: Any, _style: Any, tables: Sequence[str], **_options: bool) -> list[str]:
+    """The statements of `flush`: TRUNCATE takes half a second for our sixty tables, DELETE a fiftieth of that."""
+    return [
+        "SET session_replication_role = replica",  # what is kept for good is kept by triggers
+        *(f'DELETE FROM "{table}"' for table in tables),
+        "SET session_replication_role = DEFAULT",
+    ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_flush() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(connection.ops), "sql_flush", _emptied_quickly)
+        yield
 
 
 @pytest.fixture(autouse=True)
