@@ -66,7 +66,7 @@ def test_every_setting_is_described_and_every_description_is_of_a_setting() -> N
     sources = [ROOT / "platform" / "config" / "settings.py", *(ROOT / "platform" / "server").glob("*.py")]
     read = set(
         re.findall(
-            r'"((?:SKILLGATE|ANTHROPIC|DATABASE|REDIS|CELERY)_[A-Z_]+)"',
+            r'"((?:SKILLGATE|ANTHROPIC|DATABASE|REDIS|CELERY|OTEL)_[A-Z_]+)"',
             "\n".join(path.read_text() for path in sources),
         )
     )
