@@ -12,11 +12,13 @@ from skills import catalog, claude
 from tests.skills.gateway import Gateway, Key, MakeKey, running
 from usage import pricing
 
+_LONGEST = ("tests/failure/", "tests/analyses/", "tests/embedded/", "tests/caching/")
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that mostly wait for leases to lapse go first, so that they do not end the run alone."""
-    items.sort(key=lambda item: "tests/failure/" not in item.nodeid)
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
 
 
 def _emptied_quickly(_operations: Any, _style: Any, tables: Sequence[str], **_options: bool) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.analyses.mayhem import Mayhem, Plant, faults, settle
 
-WAVES = 3
+WAVES = 2
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.failure.callers import Told
 from tests.failure.mayhem import Mayhem
 from tests.failure.stack import Stack
 
-SECONDS = float(os.environ.get("SKILLGATE_KILL_SECONDS", "60"))
+SECONDS = float(os.environ.get("SKILLGATE_KILL_SECONDS", "30"))
 CALLERS = 40
 TIGHT_BUDGET = 30_000
 # A lease of 60 s, and a sweep every 10 s by a worker that may just have been started again.

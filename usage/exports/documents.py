@@ -1,5 +1,6 @@
 """The statement of a month: of a closed one exactly what was frozen, of an open one a draft from the ledger as it is."""
 
+import importlib
 import json
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -8,9 +9,17 @@ from typing import Any
 from tenants.models import Tenant
 from usage import closing, reports
 from usage.closing import Adjusted, Origin, Statement
-from usage.exports import statement
-from usage.exports.statement import Mark
 from usage.reports import MonthReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What a closed month is proved by; a draft has none."""
+
+    number: int
+    sha256: str
+    closed_at: datetime
+    closed_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +47,9 @@ def figures(tenant: Tenant, month: date) -> Figures:
 def render(tenant: Tenant, month: date, *, now: datetime) -> bytes:
     """This function will render a month's statement as PDF."""
     found = figures(tenant, month)
-    return statement.render(found.report, adjusted=found.adjusted, now=now, mark=found.mark)
+    # Only now: what draws PDFs occupies 10 MiB in every process that has it.
+    drawing = importlib.import_module("usage.exports.statement")
+    return bytes(drawing.render(found.report, adjusted=found.adjusted, now=now, mark=found.mark))
 
 
 def _frozen(closed: Statement) -> Figures:

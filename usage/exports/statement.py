@@ -1,7 +1,6 @@
 """A tenant's month as a document to keep: the figures of its report, how complete they are, and what proves them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -17,6 +16,7 @@ from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, T
 
 from kit import money
 from usage.closing import Adjusted
+from usage.exports.documents import Mark
 from usage.reports import TOKEN_CLASSES, Line, MonthReport, Sums
 
 _INK, _SOFT, _RULE, _ACCENT = (colors.HexColor(code) for code in ("#16202c", "#5a6675", "#d5dbe2", "#0d6b6b"))
@@ -37,16 +37,6 @@ _RULES = (
     " whose exact use is not known: they are charged at a bound that is never below it, and corrected when it becomes known."
     " Days and the month are those of the tenant's time zone."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """What a closed month is proved by; a draft has none."""
-
-    number: int
-    sha256: str
-    closed_at: datetime
-    closed_by: str
 
 
 def render(report: MonthReport, *, adjusted: Adjusted, now: datetime, mark: Mark | None = None) -> bytes:
