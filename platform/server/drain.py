@@ -1,12 +1,16 @@
 """How the server stops: nothing new at once, what runs may finish, what does not is told, and all within 30 s."""
 
 import asyncio
+import ctypes
 import logging
 import os
 import select
 import socket
+import struct
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from kit import clock
@@ -21,6 +25,8 @@ CANCEL_SECONDS = 0.5
 SHUTDOWN_SECONDS = 1.5  # at least, for the application's own `shutdown`
 OVERALL_SECONDS = 29.0
 _MOST_WAITING = 4_096
+_SO_ATTACH_FILTER = 26  # linux/asm-generic/socket.h
+_BPF_RETURN = 0x06  # linux/bpf_common.h: BPF_RET | BPF_K
 FORCED_SECONDS = 29.5
 
 
@@ -43,6 +49,8 @@ async def run(server: Any) -> None:
 
 def _stop_listening(port: Any, *, is_shared: bool) -> None:
     """Take in who waits to be accepted: closing would reset them, and a proxy may not send a call that it sent again."""
+    if not is_shared:
+        _let_nobody_in(port.socket)
     for _ in range(_MOST_WAITING):
         if not is_readable(port.socket):
             break
@@ -50,6 +58,20 @@ def _stop_listening(port: Any, *, is_shared: bool) -> None:
     if not is_shared:  # from here on the kernel refuses; Twisted closes only in its next turn
         port.socket.shutdown(socket.SHUT_RDWR)
     port.stopListening()
+
+
+def _let_nobody_in(listener: socket.socket) -> None:
+    """Have the kernel drop what comes now, so that nobody joins between the last `accept` and the close.
+
+    Whoever is dropped knocks again a moment later and is refused, which a proxy may answer by trying the next server.
+    """
+    if sys.platform != "linux" or listener.family == socket.AF_UNIX:
+        return
+    refuse = ctypes.create_string_buffer(
+        struct.pack("HBBI", _BPF_RETURN, 0, 0, 0)
+    )  # a filter of one step: keep 0 bytes
+    with suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(refuse)))
 
 
 def is_readable(connection: socket.socket) -> bool:
@@ -74,6 +96,8 @@ async def _hear_newcomers(server: Any) -> None:
             return
         await asyncio.sleep(POLL_SECONDS)
     for channel in list(server.channels):
+        if channel.is_idle() and is_readable(channel.transport.socket):
+            channel.transport.doRead()  # it has spoken, and was not heard yet
         if channel.is_idle():
             channel.loseConnection()
 
