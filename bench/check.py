@@ -28,7 +28,7 @@ FLOORS = (
     Floor("daphne to uvicorn, calls a second", 0.7, lambda seen: _rate(seen, "daphne, a skill", "uvicorn, a skill")),
     Floor(
         "uvicorn with all accounts to FastAPI with none, calls a second",
-        0.7,
+        0.33,
         lambda seen: _rate(seen, "uvicorn, a skill", "FastAPI + SDK + slowapi"),
     ),
     Floor("batched to single ledger statements, one key, 50 callers", 5.0, lambda seen: _ledger(seen, "one key", 50)),
