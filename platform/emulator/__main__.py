@@ -12,8 +12,8 @@ import uvicorn
 
 from emulator.app import Emulator
 from emulator.journal import Journal
-from emulator.messages import Settings, State
 from emulator.protocol import SeverableProtocol
+from emulator.state import Settings, State
 
 _BACKLOG = 4_096
 _GRACE_SECONDS = 3

@@ -11,9 +11,10 @@ from emulator import batches, catalogue, control, messages, organization
 from emulator.exchange import Exchange, Message, Receive, Send
 from emulator.ratelimits import RateLimits
 from emulator.refusals import Refused
+from emulator.state import BATCHES, identity
 
 if TYPE_CHECKING:
-    from emulator.messages import State
+    from emulator.state import State
 
 _log = logging.getLogger("emulator")
 _POSTS = {"/v1/messages": messages.create, "/v1/messages/count_tokens": messages.count_tokens}
@@ -31,7 +32,7 @@ class Emulator:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        exchange = Exchange(scope, receive, send, request_id=messages.identity("req"))
+        exchange = Exchange(scope, receive, send, request_id=identity("req"))
         is_ours = exchange.path.startswith(control.PREFIX)
         if not is_ours:
             self.state.stats.enter()
@@ -63,7 +64,7 @@ class Emulator:
         post = _POSTS.get(exchange.path)
         if post is not None and exchange.method == "POST":
             await post(exchange, self.state, key=key)
-        elif f"{exchange.path}/".startswith(f"{batches.PATH}/"):
+        elif f"{exchange.path}/".startswith(f"{BATCHES}/"):
             await batches.answer(exchange, self.state, key=key)
         elif exchange.method == "GET" and exchange.path.startswith(organization.PREFIX):
             await organization.answer(exchange, self.state, key=key)
@@ -95,6 +96,6 @@ def _counted(path: str) -> str:
     """Return the path under which a request is counted, so that strangers' paths do not fill the memory."""
     if path in _POSTS or path == _MODELS:
         return path
-    if path.startswith(batches.PATH):
-        return batches.PATH
+    if path.startswith(BATCHES):
+        return BATCHES
     return f"{_MODELS}/{{id}}" if path.startswith(f"{_MODELS}/") else "other"

@@ -7,71 +7,35 @@ import contextlib
 import json
 import re
 import time
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from emulator import answers, events, messages, validation
 from emulator.refusals import Refused, invalid
+from emulator.state import BATCHES, Batch, identity, key_digest
 
 if TYPE_CHECKING:
     from emulator.exchange import Exchange
-    from emulator.messages import State
+    from emulator.state import State
 
 Json = dict[str, Any]
 
-PATH = "/v1/messages/batches"
 _MOST_REQUESTS = 100_000
 _MOST_LISTED = 1_000
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_OUTCOMES = ("processing", "succeeded", "errored", "canceled", "expired")
 _LINES = {"content-type": "application/x-jsonl"}
 _under_way: set[asyncio.Task[None]] = set()
-
-
-@dataclass(slots=True)
-class Batch:
-    """One batch; `results` grows as it is worked on, in an order that promises nothing."""
-
-    id: str
-    key_digest: str
-    requests: list[Json]
-    created_at: datetime
-    results: dict[str, Json] = field(default_factory=dict)
-    cancelled_at: datetime | None = None
-    is_cancelled: asyncio.Event = field(default_factory=asyncio.Event)
-    ended_at: datetime | None = None
-
-    def describe(self, *, base: str) -> Json:
-        """Return the batch as the API shows it."""
-        counts = dict.fromkeys(_OUTCOMES, 0)
-        counts["processing"] = len(self.requests) - len(self.results)
-        for result in self.results.values():
-            counts[result["type"]] += 1
-        status = "ended" if self.ended_at else "canceling" if self.cancelled_at else "in_progress"
-        return {
-            "id": self.id,
-            "type": "message_batch",
-            "processing_status": status,
-            "request_counts": counts,
-            "created_at": self.created_at.isoformat(),
-            "expires_at": (self.created_at + timedelta(days=1)).isoformat(),
-            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
-            "cancel_initiated_at": self.cancelled_at.isoformat() if self.cancelled_at else None,
-            "archived_at": None,
-            "results_url": f"{base}{PATH}/{self.id}/results" if self.ended_at else None,
-        }
 
 
 async def answer(exchange: Exchange, state: State, *, key: str) -> None:
     """Answer a request under `/v1/messages/batches`."""
     raw = await exchange.body()
-    if await messages.obstruct(exchange, state.faults.plan(raw, path=PATH), latency_ms=0):
+    if await messages.obstruct(exchange, state.faults.plan(raw, path=BATCHES), latency_ms=0):
         return
     base = f"http://{exchange.header(b'host')}"
-    name, _, act = exchange.path.removeprefix(PATH).strip("/").partition("/")
-    digest = messages.key_digest(key)
+    name, _, act = exchange.path.removeprefix(BATCHES).strip("/").partition("/")
+    digest = key_digest(key)
     if not name:
         await exchange.respond(json.dumps(_all(exchange, state, raw, key=digest, base=base)).encode())
         return
@@ -120,7 +84,7 @@ def _create(state: State, body: Json, *, key: str) -> Batch:
         if name in names:
             raise invalid(f"requests.{number}.custom_id: custom_ids must be unique within a batch")
         names.add(name)
-    batch = Batch(messages.identity("msgbatch"), key, requests, _now())
+    batch = Batch(identity("msgbatch"), key, requests, _now())
     state.batches[batch.id] = batch
     task = asyncio.create_task(_work_off(state, batch))
     _under_way.add(task)
@@ -176,7 +140,7 @@ def _result(state: State, batch: Batch, request: Json, plan: Any) -> Json:
         service_tier="batch",
     )
     state.journal.close(entry, outcome="complete", output_tokens=answered.tokens)
-    message = events.message(answered, message_id=messages.identity("msg"), model=body["model"])
+    message = events.message(answered, message_id=identity("msg"), model=body["model"])
     usage = events.usage(consumed, answered, body=body, output_tokens=answered.tokens)
     return {"type": "succeeded", "message": {**message, "usage": {**usage, "service_tier": "batch"}}}
 

@@ -11,7 +11,7 @@ from emulator.refusals import Refused, invalid
 
 if TYPE_CHECKING:
     from emulator.exchange import Exchange
-    from emulator.messages import State
+    from emulator.state import State
 
 Json = dict[str, Any]
 

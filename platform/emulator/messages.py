@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import secrets
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from emulator import answers, caching, catalogue, delivery, prompts, validation
-from emulator.caching import PromptCache
-from emulator.faults import Faults, Plan
-from emulator.journal import Journal
 from emulator.refusals import invalid
-from emulator.stats import Stats
+from emulator.state import State, identity, key_digest
 
 if TYPE_CHECKING:
-    from emulator.batches import Batch
     from emulator.exchange import Exchange
+    from emulator.faults import Plan
     from emulator.prompts import Prompt
 
 Json = dict[str, Any]
-
-_RUN = secrets.token_hex(5)
-_NUMBERS = itertools.count(1)
-
-
-@dataclass(slots=True)
-class Settings:
-    """The pace of the emulator, which may be changed while it runs."""
-
-    latency_ms: float = 0.0
-    chunk_ms: float = 0.0
-    chunk_words: int = 4
-    batch_ms: float = 0.0
-
-
-@dataclass(slots=True)
-class State:
-    """All that one emulator remembers."""
-
-    settings: Settings = field(default_factory=Settings)
-    journal: Journal = field(default_factory=Journal)
-    faults: Faults = field(default_factory=Faults)
-    cache: PromptCache = field(default_factory=PromptCache)
-    stats: Stats = field(default_factory=Stats)
-    batches: dict[str, Batch] = field(default_factory=dict)
-
-
-def identity(prefix: str) -> str:
-    """Return an id that no other request of any run has."""
-    return f"{prefix}_01{_RUN}{next(_NUMBERS):012x}"
 
 
 async def create(exchange: Exchange, state: State, *, key: str) -> None:
@@ -140,9 +102,3 @@ def _open(
         pace=chunk_ms / 1000,
         words=state.settings.chunk_words,
     )
-
-
-@lru_cache(maxsize=1024)
-def key_digest(key: str) -> str:
-    """Return the first 12 hexadecimal digits of the key's SHA-256."""
-    return hashlib.sha256(key.encode("latin-1", "replace")).hexdigest()[:12]

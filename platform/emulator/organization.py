@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from emulator.exchange import Exchange
     from emulator.journal import Entry
-    from emulator.messages import State
+    from emulator.state import State
 
 Json = dict[str, Any]
 PREFIX = "/v1/organizations/"

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from emulator.messages import key_digest
+from emulator.state import key_digest
 from kit import clock, control
 from kit.errors import UpstreamFailed
 from tenants import provider_keys
