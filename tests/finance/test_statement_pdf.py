@@ -6,10 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 
 from pypdf import PdfReader
+from reportlab.lib.styles import ParagraphStyle
 
+from tenants.models import Tenant
 from tests.usage.desk import Desk, closing_pool, open_desk, settled
 from usage import closing, ledger, reports
-from usage.exports import documents
+from usage.exports import documents, lettering
 
 SetClock = Callable[[str], None]
 JULY = date(2026, 7, 1)
@@ -67,3 +69,43 @@ def test_a_name_that_looks_like_markup_is_shown_as_it_is(prices: None, set_clock
     used(desk, 1)
 
     assert "<b>A & B</b>" in text_of(documents.render(desk.tenant, JULY, now=NOW))
+
+
+NAMES = (
+    "Łódź Sp. z o.o.",
+    "Ελλάδα",
+    "Київ",
+    "საქართველო",
+    "บริษัท",
+    "株式会社サンプル",
+    "주식회사 예제",
+    "示例有限公司",
+)
+
+
+def test_a_name_is_set_in_its_own_script(prices: None) -> None:
+    desk = open_desk("acme")
+    used(desk, 1)
+
+    for name in NAMES:
+        Tenant.objects.update(name=name)
+        text = text_of(documents.render(desk.tenant, JULY, now=NOW)).split("Statement for")[0]
+        assert text.split() == name.split() or text.replace(" ", "").strip() == name  # marks above letters stand apart
+        assert lettering.UNKNOWN not in text
+
+
+def test_a_word_of_arabic_is_shaped_and_words_go_leftward() -> None:
+    assert lettering._in_order_of_sight("Al شركة النور Ltd") == "Al النور شركة Ltd"
+    style = ParagraphStyle("any", fontName="Helvetica-Bold")
+    assert lettering.paragraph("شركة", style).style.fontName == "FiraGO-Bold"
+
+
+def test_a_letter_that_no_font_has_is_seen_to_be_absent(prices: None) -> None:
+    desk = open_desk("acme")
+    Tenant.objects.update(name="Հայ <i>Co</i>")
+    used(desk, 1)
+
+    text = text_of(documents.render(desk.tenant, JULY, now=NOW))
+
+    assert text.startswith("▯▯▯ <i>Co</i>")
+    assert "▯ stands for a letter that no font was at hand for" in text

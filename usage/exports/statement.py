@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any
-from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo
 
 from reportlab.lib import colors
@@ -16,6 +15,7 @@ from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, T
 
 from kit import money
 from usage.closing import Adjusted
+from usage.exports import lettering
 from usage.exports.documents import Mark
 from usage.reports import TOKEN_CLASSES, Line, MonthReport, Sums
 
@@ -30,6 +30,11 @@ _HEADING = ParagraphStyle(
     "heading", parent=_BODY, fontName="Helvetica-Bold", fontSize=11, leading=15, spaceBefore=12, spaceAfter=4
 )
 _CELL = ParagraphStyle("cell", parent=_BODY, fontSize=8, leading=10.5)
+_CHARGED, _HASH = "To be charged", "SHA-256 of the figures"
+_FACT_STYLES = {
+    _CHARGED: ParagraphStyle("charged", parent=_CELL, fontName="Helvetica-Bold"),
+    _HASH: ParagraphStyle("hash", parent=_CELL, fontName="Courier", fontSize=7.5),
+}
 _CLASS_NAMES = ("Input", "Output", "Cache writes, 5 minutes", "Cache writes, 1 hour", "Cache reads")
 _RULES = (
     "Cost is the provider's list price of each event; charge is what the tenant's tariff makes of it. Each event is a whole"
@@ -93,7 +98,7 @@ def _standing(mark: Mark | None) -> str:
 
 def _story(report: MonthReport, *, adjusted: Adjusted, now: datetime, mark: Mark | None) -> list[Flowable]:
     return [
-        Paragraph(escape(report.name), _TITLE),
+        lettering.paragraph(report.name, _TITLE),
         Paragraph(f"Statement for {report.month:%B %Y} · {_standing(mark)}", _BODY),
         Spacer(1, 4 * mm),
         _facts(report, adjusted=adjusted, now=now, mark=mark),
@@ -108,19 +113,26 @@ def _story(report: MonthReport, *, adjusted: Adjusted, now: datetime, mark: Mark
         Paragraph(_completeness(report), _BODY),
         Spacer(1, 3 * mm),
         Paragraph(_RULES, _SMALL),
+        *_letters(report, adjusted),
     ]
+
+
+def _letters(report: MonthReport, adjusted: Adjusted) -> list[Flowable]:
+    lines = (*report.models, *report.skills, *report.keys)
+    texts = [report.name, *(line.title for line in lines), *(one.reason for one in adjusted.origins)]
+    return [lettering.paragraph(note, _SMALL) for note in lettering.notes(texts)]
 
 
 def _facts(report: MonthReport, *, adjusted: Adjusted, now: datetime, mark: Mark | None) -> Table:
     zone = ZoneInfo(report.timezone)
     total = report.total
     rows = [
-        ("To be charged", f"<b>{_dollars(total.billed_micros + adjusted.billed_micros)}</b>"),
+        (_CHARGED, _dollars(total.billed_micros + adjusted.billed_micros)),
         *_split(total, adjusted),
         ("Cost at the provider's prices", _dollars(total.cost_micros)),
         ("Calls", f"{total.calls:,}, of which {total.errors:,} with an error"),
         ("Estimated part of the cost", f"{_dollars(total.estimated_micros)} ({total.estimated_share * 100:.2f} %)"),
-        ("Tenant and time zone", f"{escape(report.slug)}, {report.timezone}"),
+        ("Tenant and time zone", f"{report.slug}, {report.timezone}"),
         ("Made on", _moment(now, zone)),
     ]
     if total.unpriced_calls:
@@ -129,10 +141,12 @@ def _facts(report: MonthReport, *, adjusted: Adjusted, now: datetime, mark: Mark
         )
     if mark:
         rows += [
-            ("Closed", f"{_moment(mark.closed_at, zone)} by {escape(mark.closed_by)}"),
-            ("SHA-256 of the figures", f'<font name="Courier" size="7.5">{mark.sha256}</font>'),
+            ("Closed", f"{_moment(mark.closed_at, zone)} by {mark.closed_by}"),
+            (_HASH, mark.sha256),
         ]
-    cells = [[Paragraph(name, _CELL), Paragraph(value, _CELL)] for name, value in rows]
+    cells = [
+        [Paragraph(name, _CELL), lettering.paragraph(value, _FACT_STYLES.get(name, _CELL))] for name, value in rows
+    ]
     table = Table(cells, colWidths=[50 * mm, _WIDTH - 50 * mm])
     table.setStyle(
         TableStyle([("LINEBELOW", (0, 0), (-1, -1), 0.4, _RULE), ("LEFTPADDING", (0, 0), (0, -1), 0), *_TIGHT])
@@ -203,7 +217,7 @@ def _line(title: str, sums: Sums) -> tuple[str, ...]:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, widths: Sequence[float], has_total: bool) -> Table:
-    cells = [list(head), *([Paragraph(escape(row[0]), _CELL), *row[1:]] for row in rows)]
+    cells = [list(head), *([lettering.paragraph(row[0], _CELL), *row[1:]] for row in rows)]
     table = Table(cells, colWidths=list(widths), repeatRows=1, hAlign="LEFT")
     style = [
         ("FONT", (0, 0), (-1, 0), "Helvetica-Bold", 8),
