@@ -74,8 +74,8 @@ class Flight(ABC, Generic[Said]):
 
     def end(self, error: SkillgateError) -> None:
         """This function will end the flight early; what was produced is billed, once."""
-        if not self._is_over:
-            self._ended_by = self._ended_by or error
+        if not self._is_over and self._ended_by is None:
+            self._ended_by = error
             if self._upstream is not None:
                 self._upstream.cancel()
 
@@ -138,7 +138,7 @@ class Flight(ABC, Generic[Said]):
             within=max(0.0, self._gives_up_at - clock.monotonic()),
         )
         with ExitStack() as registration:
-            registration.enter_context(inflight.registered(reservation, call_id=self.admitted.call_id, end=self.end))
+            registration.enter_context(inflight.leased(reservation, call_id=self.admitted.call_id))
             observing.begun(reservation, body)
             self._upstream = asyncio.create_task(self._read_all(call))
             if self._ended_by is not None:
@@ -189,15 +189,16 @@ class Flight(ABC, Generic[Said]):
     async def _follow(self, pursuit: Pursuit, error: SkillgateError) -> ledger.Reservation:
         """Wait for the next attempt and admit it, or raise why there is none."""
         fault, left = self._fault, self._gives_up_at - clock.monotonic()
-        if fault is None or self.is_heard or self._ended_by is not None:
+        if self._ended_by is not None:
+            raise self._ended_by
+        if fault is None or self.is_heard:
             raise error
         wait = pursuit.pause(fault, left=left)
         if wait is None and not (fault.is_outage and pursuit.models):
             raise error
         following = asyncio.create_task(pursuit.admit(self.admitted, fault, wait=wait))
         self._upstream = following
-        with inflight.waiting(self.admitted.caller, call_id=self.admitted.call_id, end=self.end):
-            await asyncio.wait({following}, timeout=left)
+        await asyncio.wait({following}, timeout=left)
         if not following.done():
             following.cancel()
             await asyncio.wait({following})
@@ -211,14 +212,16 @@ class Flight(ABC, Generic[Said]):
             raise error from refused
 
     async def _drive(self) -> None:
+        caller, call_id = self.admitted.caller, self.admitted.call_id
         try:
-            last = await self._perform_to_the_end()
+            with inflight.running(caller, call_id=call_id, end=self.end):
+                last = await self._perform_to_the_end()
         finally:
             self._is_over = True
             if self.admitted.place is not None:
                 self.admitted.place.leave()
             unused = self.admitted.taken - self.usage.tokens.total
-            await limits.refund(self.admitted.caller, tokens=max(0, unused), call_id=self.admitted.call_id)
+            await limits.refund(caller, tokens=max(0, unused), call_id=call_id)
         await self.say(last)
         await self.say(None)
 

@@ -1,20 +1,21 @@
-"""The attempts under way in this process, and the waits between them: their leases are renewed here, and here they are ended early.
+"""What is under way in this process: the leases of attempts are renewed here, and here runs are ended early.
 
-An attempt ends early when its key is revoked or expires, when its tenant is suspended, or when the
-process has to stop. The control channel tells at once; the heartbeat finds out without Redis.
+A run ends early when its key is revoked or expires, when its tenant is suspended, or when the process
+has to stop, whatever it does at that moment: an attempt, a pause between two, a wait for another's answer.
+The control channel tells at once; the heartbeat finds out without Redis.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from kit import clock, control, loops
 from kit.errors import AuthenticationFailed, SkillgateError, Unavailable
-from tenants import limits
+from tenants import keys, limits
 from tenants.keys import Caller
 from usage import ledger
 from usage.ledger import Reservation
@@ -22,95 +23,133 @@ from usage.ledger import Reservation
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 10.0
+_NEWS_SECONDS = 5.0  # from a run's admission to its begin, by far; what ended meanwhile is heard of before it begins
+_MOST_NEWS = 1_000
+_LONGEST_TIMER_SECONDS = 86_400.0
 End = Callable[[SkillgateError], None]
+_Name = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
-    """One under way, or, without a reservation, the wait of a run between two of them."""
+class _Run:
+    """One under way."""
 
     caller: Caller
-    reservation: Reservation | None
-    call_id: str
     end: End
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """Of a usage event that is open: until it is closed, which may be long after the run's end."""
+
+    reservation: Reservation
+    call_id: str
     closed: asyncio.Future[None]
 
 
-_Here = dict[UUID | str, _Attempt]
-_attempts: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
+@dataclass(slots=True)
+class _Here:
+    """What is under way in one event loop, and of whose end it was told a moment ago."""
+
+    runs: dict[str, _Run] = field(default_factory=dict)
+    leases: dict[UUID, _Lease] = field(default_factory=dict)
+    ended_at: dict[_Name, float] = field(default_factory=dict)
+
+    def note_end(self, name: _Name) -> None:
+        """Remember an end for as long as a run that was admitted before it may take to begin."""
+        while len(self.ended_at) >= _MOST_NEWS:
+            del self.ended_at[next(iter(self.ended_at))]
+        self.ended_at[name] = clock.monotonic()
+
+    def has_just_ended(self, caller: Caller) -> bool:
+        """Whether the caller was admitted, but its key or tenant has been ended since."""
+        oldest = clock.monotonic() - _NEWS_SECONDS
+        names = (("key", caller.key_id), ("tenant", caller.tenant_id))
+        return any(self.ended_at.get(name, oldest) > oldest for name in names)
+
+
+_all: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
 
 
 def _here() -> _Here:
     loop = asyncio.get_running_loop()
-    here = _attempts.get(loop)
+    here = _all.get(loop)
     if here is None:
-        here = _attempts[loop] = {}
+        here = _all[loop] = _Here()
         loops.start(_beat_forever(here), name="ledger heartbeat")
         control.listener()
     return here
 
 
 @contextmanager
-def registered(reservation: Reservation, *, call_id: str, end: End) -> Iterator[None]:
-    """This function will keep an attempt's lease renewed inside the block, and call `end(error)` if it must stop early."""
-    with _held(reservation.event_id, reservation.caller, reservation, call_id=call_id, end=end):
-        expiry = _at_expiry(reservation, end)
-        try:
-            yield
-        finally:
-            if expiry is not None:
-                expiry.cancel()
-
-
-def waiting(caller: Caller, *, call_id: str, end: End) -> AbstractContextManager[None]:
-    """This function will call `end(error)` if a run that waits for its next attempt inside the block must stop early."""
-    return _held(call_id, caller, None, call_id=call_id, end=end)
-
-
-@contextmanager
-def _held(
-    name: UUID | str, caller: Caller, reservation: Reservation | None, *, call_id: str, end: End
-) -> Iterator[None]:
+def running(caller: Caller, *, call_id: str, end: End) -> Iterator[None]:
+    """This function will call `end(error)` if a run, which lasts as long as the block, must stop early."""
     here = _here()
-    closed = asyncio.get_running_loop().create_future()
-    here[name] = _Attempt(caller, reservation, call_id, end, closed)
+    here.runs[call_id] = _Run(caller, end)
+    expiry = _at_expiry(caller, end)
+    if here.ended_at and here.has_just_ended(caller):
+        end(AuthenticationFailed())
     try:
         yield
     finally:
-        del here[name]
+        if expiry is not None:
+            expiry.cancel()
+        del here.runs[call_id]
+
+
+@contextmanager
+def leased(reservation: Reservation, *, call_id: str) -> Iterator[None]:
+    """This function will keep the lease of a run's usage event renewed inside the block."""
+    leases = _here().leases
+    closed = asyncio.get_running_loop().create_future()
+    leases[reservation.event_id] = _Lease(reservation, call_id, closed)
+    try:
+        yield
+    finally:
+        del leases[reservation.event_id]
         closed.set_result(None)
 
 
 def count() -> int:
-    """This function will return how many attempts are under way in the running loop."""
-    return len(_attempts.get(asyncio.get_running_loop(), {}))
+    """This function will return how many usage events are open in the running loop."""
+    return len(_here().leases)
 
 
 async def idle() -> None:
-    """This function will return once no attempt is under way in the running loop."""
-    here = _here()
-    while here:
-        await asyncio.wait({attempt.closed for attempt in here.values()}, return_when=asyncio.ALL_COMPLETED)
+    """This function will return once no usage event is open in the running loop."""
+    leases = _here().leases
+    while leases:
+        await asyncio.wait({lease.closed for lease in leases.values()}, return_when=asyncio.ALL_COMPLETED)
 
 
 def end_all(error: SkillgateError) -> None:
-    """This function will end every attempt of the running loop."""
-    for attempt in list(_attempts.get(asyncio.get_running_loop(), {}).values()):
-        attempt.end(error)
+    """This function will end every run of the running loop."""
+    _end_where(lambda _: True, error)
 
 
 async def beat() -> None:
-    """This function will renew all leases of the running loop once, and end what may go on no longer."""
+    """This function will renew all leases of the running loop once, and end the runs that may go on no longer."""
     here = _here()
-    if not here:
-        return
-    attempts = dict(here)
-    reserved = [one.reservation for one in attempts.values() if one.reservation is not None]
-    verdicts = await ledger.heartbeat((one.event_id, one.month) for one in reserved) if reserved else {}
-    for event_id, verdict in verdicts.items():
-        if verdict == "inactive":
-            attempts[event_id].end(AuthenticationFailed())
-    await limits.renew([(one.caller.family_id, one.call_id) for one in attempts.values()])
+    runs, leases = dict(here.runs), dict(here.leases)
+    if leases:
+        verdicts = await ledger.heartbeat((event_id, one.reservation.month) for event_id, one in leases.items())
+        for event_id, verdict in verdicts.items():
+            run = here.runs.get(leases[event_id].call_id)
+            if verdict == "inactive" and run is not None:
+                run.end(AuthenticationFailed())
+    await _end_inactive(
+        [run for call_id, run in runs.items() if call_id not in {one.call_id for one in leases.values()}]
+    )
+    await limits.renew([(run.caller.family_id, call_id) for call_id, run in runs.items()])
+
+
+async def _end_inactive(between: list[_Run]) -> None:
+    """End those that have no usage event just now, for which the ledger could speak: they wait between two attempts."""
+    if between:
+        inactive = await keys.inactive({run.caller.key_id for run in between})
+        for run in between:
+            if run.caller.key_id in inactive:
+                run.end(AuthenticationFailed())
 
 
 async def _beat_forever(here: _Here) -> None:
@@ -119,36 +158,40 @@ async def _beat_forever(here: _Here) -> None:
         try:
             await beat()
         except Unavailable:
-            log.warning("leases of %s attempts could not be renewed; the next beat tries again", len(here))
+            log.warning("leases of %s attempts could not be renewed; the next beat tries again", len(here.leases))
         except Exception:
             log.exception("the heartbeat failed; the next beat tries again")
 
 
-def _at_expiry(reservation: Reservation, end: End) -> asyncio.TimerHandle | None:
-    expires_at = reservation.caller.expires_at
-    if expires_at is None:
+def _at_expiry(caller: Caller, end: End) -> asyncio.TimerHandle | None:
+    if caller.expires_at is None:
         return None
-    left = max(0.0, (expires_at - clock.now()).total_seconds())
-    return (
-        asyncio.get_running_loop().call_later(min(left, 86_400.0), end, AuthenticationFailed())
-        if left < 86_400.0
-        else None
-    )
+    left = max(0.0, (caller.expires_at - clock.now()).total_seconds())
+    if left >= _LONGEST_TIMER_SECONDS:
+        return None
+    return asyncio.get_running_loop().call_later(left, end, AuthenticationFailed())
 
 
-def _end_where(is_meant: Callable[[Caller], bool]) -> None:
-    with suppress(RuntimeError):
-        for attempt in list(_attempts.get(asyncio.get_running_loop(), {}).values()):
-            if is_meant(attempt.caller):
-                attempt.end(AuthenticationFailed())
+def _end_where(is_meant: Callable[[Caller], bool], error: SkillgateError) -> None:
+    for run in list(_here().runs.values()):
+        if is_meant(run.caller):
+            run.end(error)
 
 
 def _on_revoked(message: control.Message) -> None:
-    _end_where(lambda caller: caller.key_id == message.get("key_id"))
+    key_id = message["key_id"]
+    _here().note_end(("key", key_id))
+    _end_where(lambda caller: caller.key_id == key_id, AuthenticationFailed())
 
 
 def _on_suspended(message: control.Message) -> None:
-    _end_where(lambda caller: caller.tenant_id == message.get("tenant_id"))
+    tenant_id = message["tenant_id"]
+    _here().note_end(("tenant", tenant_id))
+    _end_where(lambda caller: caller.tenant_id == tenant_id, AuthenticationFailed())
+
+
+def _on_resumed(message: control.Message) -> None:
+    _here().ended_at.pop(("tenant", message["tenant_id"]), None)
 
 
 async def _on_connected(_: control.Message) -> None:
@@ -159,3 +202,4 @@ async def _on_connected(_: control.Message) -> None:
 control.subscribe(control.CONNECTED, _on_connected)
 control.subscribe("key.revoked", _on_revoked)
 control.subscribe("tenant.suspended", _on_suspended)
+control.subscribe("tenant.resumed", _on_resumed)

@@ -1,6 +1,6 @@
 """API keys: who may call. A secret is seen once, at issue; afterwards only its digest is known."""
 
-from tenants.keys.authentication import authenticate, authenticate_again, forget, owner
+from tenants.keys.authentication import authenticate, authenticate_again, forget, inactive, owner
 from tenants.keys.caller import Caller
 from tenants.keys.credentials import credentials
 from tenants.keys.issuing import Issued, issue, revoke, rotate
@@ -12,6 +12,7 @@ __all__ = [
     "authenticate_again",
     "credentials",
     "forget",
+    "inactive",
     "issue",
     "owner",
     "revoke",

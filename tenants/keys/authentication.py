@@ -6,6 +6,7 @@ written later. What a good key leaves behind (last use, a digest under an older 
 
 import ipaddress
 import threading
+from collections.abc import Collection
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
@@ -33,6 +34,10 @@ FROM tenants_apikey k JOIN tenants_tenant t ON t.id = k.tenant_id
 """
 _LOOK_UP = f"{_SELECT} WHERE k.digest = ANY(%(digests)s)"
 _LOOK_AGAIN = f"{_SELECT} WHERE k.id = %(id)s"
+_INACTIVE = """
+SELECT k.id FROM tenants_apikey k JOIN tenants_tenant t ON t.id = k.tenant_id
+WHERE k.id = ANY(%(ids)s) AND (k.revoked_at IS NOT NULL OR k.expires_at <= clock_timestamp() OR t.status <> 'active')
+"""
 
 
 async def authenticate(raw: str | None, *, address: str, now: datetime, fresh: bool = False) -> Caller:
@@ -71,6 +76,12 @@ async def authenticate_again(key_id: int, *, address: str, now: datetime) -> Cal
         audit.gather(refused.key._replace(address=address), now=now)
         raise AuthenticationFailed from None
     return known.caller
+
+
+async def inactive(key_ids: Collection[int]) -> set[int]:
+    """This function will return those of the keys that may spend nothing by now; raises `Unavailable`."""
+    rows = await pg.fetch_all(_INACTIVE, {"ids": list(key_ids)})
+    return {row["id"] for row in rows}
 
 
 async def owner(key_id: int, *, now: datetime) -> Caller:
