@@ -6,12 +6,12 @@ from datetime import date
 from usage.reports.sums import Sums
 from usage.rows import fetch
 
-# One reading of the rollups for both.
+# One reading of the sums for both.
 _SUMS = """
 SELECT s.*, t.name FROM (
     SELECT day, tenant_id, sum(calls)::bigint AS calls, sum(errors)::bigint AS errors, sum(charged_tokens)::bigint AS charged_tokens,
            sum(cost_micros)::bigint AS cost_micros, sum(estimated_micros)::bigint AS estimated_micros
-    FROM usage_dailyusage WHERE day BETWEEN %(first)s AND %(last)s GROUP BY GROUPING SETS ((day), (tenant_id))
+    FROM usage_tenantday WHERE day BETWEEN %(first)s AND %(last)s GROUP BY GROUPING SETS ((day), (tenant_id))
 ) s LEFT JOIN tenants_tenant t ON t.id = s.tenant_id ORDER BY s.cost_micros DESC, s.tenant_id
 """
 _SUMMED = ("calls", "errors", "charged_tokens", "cost_micros", "estimated_micros")

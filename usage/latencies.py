@@ -49,5 +49,5 @@ def of_tenant(tenant_id: int, *, today: date) -> dict[str, Latency]:
 
 def of_all(*, month: date, calls: int) -> Latency:
     """This function will return the latency of all tenants in a month of about so many calls."""
-    percent = min(100.0, 100.0 * 10 * SAMPLE / max(calls, 1))
+    percent = min(100.0, 100.0 * 3 * SAMPLE / max(calls, 1))
     return Latency(**fetch(_OF_ALL, {"month": month, "percent": percent})[0])

@@ -163,14 +163,9 @@ class Price(models.Model):
         return f"{self.model} {self.token_class} {self.micros_per_million}"
 
 
-class DailyUsage(models.Model):
-    """Totals of the closed events of one day, key, skill and model: a rollup that can be rebuilt from events."""
+class Totals(models.Model):
+    """What some closed events add up to."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
-    day = models.DateField()
-    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
-    skill = models.CharField(max_length=64)
-    model = models.CharField(max_length=64)
     calls = models.BigIntegerField()
     errors = models.BigIntegerField()
     estimated_calls = models.BigIntegerField()
@@ -188,6 +183,19 @@ class DailyUsage(models.Model):
     billed_micros = models.BigIntegerField(default=0, db_default=0, help_text="What the tenant is charged.")
 
     class Meta:
+        abstract = True
+
+
+class DailyUsage(Totals):
+    """Totals of the closed events of one day, key, skill and model: a rollup that can be rebuilt from events."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    day = models.DateField()
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
+    skill = models.CharField(max_length=64)
+    model = models.CharField(max_length=64)
+
+    class Meta:
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "day", "key", "skill", "model"], name="daily_usage_is_one_per_day_and_cause"
@@ -196,6 +204,20 @@ class DailyUsage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} tenant {self.tenant_id} {self.skill} {self.model}"
+
+
+class TenantDay(Totals):
+    """The sum of a tenant's rollups of a day, kept by the database itself whenever one of them changes."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
+    day = models.DateField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["tenant", "day"], name="tenant_day_is_summed_once")]
+        indexes = [models.Index(fields=["day"], name="tenant_day_by_day")]
+
+    def __str__(self) -> str:
+        return f"{self.day} tenant {self.tenant_id}"
 
 
 class DayRevision(models.Model):

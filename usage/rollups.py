@@ -39,6 +39,32 @@ UNION ALL
 SELECT 'events' AS side, * FROM (SELECT * FROM events EXCEPT ALL SELECT * FROM rollups) missing
 ORDER BY tenant_id, day, key_id, skill, model, side
 """
+# What the rows of a day add up to and what is kept as their sum, where the two differ.
+_MEASURES = [
+    "calls",
+    "errors",
+    "estimated_calls",
+    "released_calls",
+    "unpriced_calls",
+    "input_tokens",
+    "output_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "cache_read_tokens",
+    "charged_tokens",
+    "cost_micros",
+    "estimated_micros",
+    "unpriced_micros",
+    "billed_micros",
+]
+_ADDED = ", ".join(f"sum({name})::bigint" for name in _MEASURES)
+_KEPT = ", ".join(_MEASURES)
+_MISSUMMED = f"""
+WITH rows AS (SELECT tenant_id, day, {_ADDED} FROM usage_dailyusage GROUP BY tenant_id, day),
+sums AS (SELECT tenant_id, day, {_KEPT} FROM usage_tenantday)
+SELECT tenant_id, day FROM (TABLE rows EXCEPT TABLE sums) missing
+UNION SELECT tenant_id, day FROM (TABLE sums EXCEPT TABLE rows) wrong ORDER BY tenant_id, day
+"""  # noqa: S608 - the columns are ours
 
 
 def refresh(*, most: int = 1000) -> int:
@@ -55,6 +81,7 @@ def rebuild(tenant: Tenant, day: date) -> None:
     """This function will make a day's rollup anew from all its events."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT usage_forget_days(%s, %s, %s)", [tenant.pk, day, day])
+        cursor.execute("DELETE FROM usage_tenantday WHERE tenant_id = %s AND day = %s", [tenant.pk, day])
         cursor.execute("SELECT usage_roll_day(%s, %s)", [tenant.pk, day])
 
 
@@ -64,3 +91,8 @@ def check() -> list[dict[str, Any]]:
     `side` says whether the row stands in the rollup or follows from the events.
     """
     return fetch(_DIFFERENT)
+
+
+def check_sums() -> list[dict[str, Any]]:
+    """This function will return every tenant and day whose kept sum is not what its rollups add up to."""
+    return fetch(_MISSUMMED)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from django.db import connections
@@ -135,3 +135,44 @@ def test_a_day_that_is_still_to_be_refreshed_is_no_difference(prices: None) -> N
 
     assert rollups.check() == []
     assert totals() == []
+
+
+def test_the_sum_of_a_day_follows_its_rollups_whoever_changes_them(prices: None) -> None:
+    desk = open_desk()
+    use(desk, 10, 20)
+    rollups.refresh()
+
+    def kept() -> list[tuple[int, int]]:
+        return [
+            (row["calls"], row["charged_tokens"]) for row in look("SELECT calls, charged_tokens FROM usage_tenantday")
+        ]
+
+    assert kept() == [(2, 30)]
+    use(desk, 5)
+    rollups.refresh()
+    assert kept() == [(3, 35)]
+    do("UPDATE usage_dailyusage SET charged_tokens = 36")
+    assert kept() == [(3, 36)]
+    do("DELETE FROM usage_dailyusage")
+    assert kept() == []
+    assert rollups.check_sums() == []
+
+
+def test_a_wrong_sum_is_found_and_put_right_by_a_rebuild(prices: None) -> None:
+    desk = open_desk()
+    use(desk, 10)
+    rollups.refresh()
+    day = totals()[0]["day"]
+    do("UPDATE usage_tenantday SET cost_micros = cost_micros + 1")
+    do(
+        "INSERT INTO usage_tenantday (tenant_id, day, calls, errors, estimated_calls, input_tokens, output_tokens,"
+        " cache_write_5m_tokens, cache_write_1h_tokens, cache_read_tokens, charged_tokens, cost_micros, estimated_micros)"
+        " SELECT tenant_id, day - 1, 1, 0, 0, 1, 0, 0, 0, 0, 1, 1, 0 FROM usage_tenantday"
+    )
+
+    assert [row["day"] for row in rollups.check_sums()] == [day - timedelta(days=1), day]
+    for wrong in rollups.check_sums():
+        rollups.rebuild(desk.tenant, wrong["day"])
+
+    assert rollups.check_sums() == []
+    assert rollups.check() == []

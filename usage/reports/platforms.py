@@ -9,7 +9,7 @@ from usage.rows import fetch
 _PLATFORM = f"""
 WITH tenants AS MATERIALIZED (SELECT array_agg(id) AS ids FROM tenants_tenant),
 sums AS (
-    SELECT s.tenant_id, {SUMMED} FROM tenants CROSS JOIN LATERAL usage_month_totals(tenants.ids, %(month)s::date) s GROUP BY s.tenant_id
+    SELECT s.tenant_id, {SUMMED} FROM tenants CROSS JOIN LATERAL usage_tenant_totals(tenants.ids, %(month)s::date) s GROUP BY s.tenant_id
 )
 SELECT t.slug, t.name, t.timezone, t.status, coalesce(n.open, 0) AS open, n.first_number, n.last_number, s.*, t.id AS tenant_id
 FROM tenants_tenant t

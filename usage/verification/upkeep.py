@@ -43,5 +43,14 @@ def _check_rollups(report: Report) -> None:
         )
         for row in rollups.check()
     ]
+    findings += [
+        Finding(
+            "rollups",
+            f"tenant {row['tenant_id']} day {row['day']}",
+            "the kept sum of the day is not what its rollups add up to",
+            {"tenant_id": row["tenant_id"], "day": row["day"].isoformat()},
+        )
+        for row in rollups.check_sums()
+    ]
     days = fetch("SELECT count(*) AS n FROM usage_dayrevision WHERE revision = rolled_revision")[0]["n"]
     report.add("rollups", rows=days, findings=findings)
