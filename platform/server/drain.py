@@ -10,7 +10,6 @@ import struct
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 from kit import clock
@@ -18,7 +17,8 @@ from kit import clock
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
-NEWCOMER_SECONDS = 0.5  # for who has just connected, to say what for
+JOINING_SECONDS = 0.05  # for who was being let in when the door was closed: a round trip to the proxy
+NEWCOMER_SECONDS = 1.5  # for who has just connected, to say what for: a proxy on a busy machine is slow to
 WORDS_SECONDS = 1.0  # from asking the application to end its calls to the disconnect message
 GOODBYE_SECONDS = 1.5  # from the disconnect message to the cancellation
 CANCEL_SECONDS = 0.5
@@ -26,7 +26,13 @@ SHUTDOWN_SECONDS = 1.5  # at least, for the application's own `shutdown`
 OVERALL_SECONDS = 29.0
 _MOST_WAITING = 4_096
 _SO_ATTACH_FILTER = 26  # linux/asm-generic/socket.h
-_BPF_RETURN = 0x06  # linux/bpf_common.h: BPF_RET | BPF_K
+# A packet filter that drops whoever knocks anew and lets in who has been answered (linux/bpf_common.h).
+_NO_NEWCOMERS = (
+    (0x30, 0, 0, 13),  # load the byte of a TCP header's flags
+    (0x45, 0, 1, 0x02),  # is it a SYN?
+    (0x06, 0, 0, 0),  # then keep 0 bytes of it
+    (0x06, 0, 0, 0xFFFFFFFF),  # else all
+)
 FORCED_SECONDS = 29.5
 
 
@@ -35,22 +41,27 @@ async def run(server: Any) -> None:
     began = clock.monotonic()
     server.is_draining = True
     _exit_by_force_after(FORCED_SECONDS)
-    for port in server.ports:
-        _stop_listening(port, is_shared=server.is_sharing)
+    await _stop_listening(server)
     _end_idle(server)
     await _hear_newcomers(server)
     try:
-        await _until_idle(server, seconds=server.limits.grace_seconds)
+        await _until_idle(server, seconds=server.limits.grace_seconds - (clock.monotonic() - began))
         await _end_calls(server)
         await _end_the_rest(server)
     finally:
         await _shut_down(server.application, seconds=OVERALL_SECONDS - (clock.monotonic() - began))
 
 
-def _stop_listening(port: Any, *, is_shared: bool) -> None:
+async def _stop_listening(server: Any) -> None:
+    is_closing = [not server.is_sharing and _lets_nobody_in(port.socket) for port in server.ports]
+    if any(is_closing):
+        await asyncio.sleep(JOINING_SECONDS)
+    for port in server.ports:
+        _close(port, is_shared=server.is_sharing)
+
+
+def _close(port: Any, *, is_shared: bool) -> None:
     """Take in who waits to be accepted: closing would reset them, and a proxy may not send a call that it sent again."""
-    if not is_shared:
-        _let_nobody_in(port.socket)
     for _ in range(_MOST_WAITING):
         if not is_readable(port.socket):
             break
@@ -60,18 +71,20 @@ def _stop_listening(port: Any, *, is_shared: bool) -> None:
     port.stopListening()
 
 
-def _let_nobody_in(listener: socket.socket) -> None:
-    """Have the kernel drop what comes now, so that nobody joins between the last `accept` and the close.
+def _lets_nobody_in(listener: socket.socket) -> bool:
+    """Have the kernel drop who knocks from now on, so that nobody joins between the last `accept` and the close.
 
     Whoever is dropped knocks again a moment later and is refused, which a proxy may answer by trying the next server.
     """
     if sys.platform != "linux" or listener.family == socket.AF_UNIX:
-        return
-    refuse = ctypes.create_string_buffer(
-        struct.pack("HBBI", _BPF_RETURN, 0, 0, 0)
-    )  # a filter of one step: keep 0 bytes
-    with suppress(OSError):
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", 1, ctypes.addressof(refuse)))
+        return False
+    steps = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in _NO_NEWCOMERS))
+    try:
+        program = struct.pack("HL", len(_NO_NEWCOMERS), ctypes.addressof(steps))
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    except OSError:
+        return False
+    return True
 
 
 def is_readable(connection: socket.socket) -> bool:

@@ -136,8 +136,9 @@ async def _until_refused(url: str, *, began: float) -> float:
     port = int(url.rpartition(":")[2])
     while time.monotonic() - began < 5:
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except ConnectionRefusedError:
+            async with asyncio.timeout(0.2):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except (ConnectionRefusedError, TimeoutError):  # who knocks while the door is being closed is not answered
             break
         writer.close()
         await asyncio.sleep(0.05)
