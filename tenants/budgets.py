@@ -12,6 +12,7 @@ from django.db import transaction
 
 from kit.errors import Conflict, InvalidRequest, NotFound
 from tenants import audit
+from tenants.configuration import recipients
 from tenants.keys import scopes
 from tenants.models import ApiKey, Budget, BudgetIncrease, Tenant, User
 
@@ -31,13 +32,15 @@ def set_budget(
     limit_tokens: int | None = None,
     limit_micros: int | None = None,
     thresholds: Sequence[int] | None = None,
+    alert_recipients: Sequence[str] | None = None,
     actor: str = "system",
     address: str = "",
 ) -> Budget:
     """This function will make or replace the budget of a tenant, or of a key's family, for all skills or one.
 
     `window` is `month` or `day`; limits are in tokens and micro-dollars, at least one of them;
-    `thresholds` are percentages that alert once each (None keeps what is set). Raises
+    `thresholds` are percentages that alert once each, `alert_recipients` mail addresses that hear of
+    them besides those who hear all of the tenant's (None keeps what is set, of either). Raises
     `InvalidRequest`, or `NotFound` for another tenant's key; then nothing is written.
     """
     limits = _limits(limit_tokens, limit_micros, is_required=not skill and window == "month")
@@ -51,6 +54,8 @@ def set_budget(
         budget.limit_tokens, budget.limit_micros = limits
         if thresholds is not None:
             budget.thresholds = _thresholds(thresholds)
+        if alert_recipients is not None:
+            budget.alert_recipients = recipients(alert_recipients)
         budget.save()
         _record("budget.set", budget, actor=actor, address=address, now=now, before=before)
     return budget
@@ -165,7 +170,7 @@ def _extra(extra: int, limit: int | None, *, field: str, most: int) -> int:
 
 
 def _described(budget: Budget) -> dict[str, Any]:
-    return {name: getattr(budget, name) for name in ("limit_tokens", "limit_micros", "thresholds")}
+    return {name: getattr(budget, name) for name in ("limit_tokens", "limit_micros", "thresholds", "alert_recipients")}
 
 
 def _record(action: str, budget: Budget, *, actor: str, address: str, now: datetime, **details: Any) -> None:

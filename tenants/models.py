@@ -165,7 +165,7 @@ class ApiKey(models.Model):
         default=list,
         db_default=[],
         blank=True,
-        help_text="Models it may name on /v1/messages; empty means all priced.",
+        help_text="Models its calls may go to, whether a skill or the caller names them; empty means all priced.",
     )
     allowed_networks = ArrayField(
         models.CharField(max_length=64),
@@ -243,6 +243,13 @@ class Budget(models.Model):
         default=default_thresholds,
         db_default=[50, 80, 100],
         help_text="Percentages that alert once each per window.",
+    )
+    alert_recipients = ArrayField(
+        models.EmailField(),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="Who hears its alerts, besides the tenant's.",
     )
     created_at = models.DateTimeField(db_default=Now())
 

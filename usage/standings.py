@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 
 STANDINGS = """
-SELECT b.id AS budget_id, b.key_id, b.skill, b."window", p.period, b.thresholds,
+SELECT b.id AS budget_id, b.key_id, b.skill, b."window", p.period, b.thresholds, b.alert_recipients,
        b.limit_tokens + coalesce(i.extra_tokens, 0)::bigint AS limit_tokens,
        b.limit_micros + coalesce(i.extra_micros, 0)::bigint AS limit_micros,
        coalesce(a.settled_tokens, 0) AS settled_tokens, coalesce(a.reserved_tokens, 0) AS reserved_tokens,
@@ -48,6 +48,7 @@ class Standing:
     window: str
     period: date
     thresholds: list[int]
+    alert_recipients: list[str]
     limit_tokens: int | None
     limit_micros: int | None
     settled_tokens: int

@@ -63,8 +63,9 @@ async def authenticate(raw: str | None, *, address: str, now: datetime, fresh: b
 async def authenticate_again(key_id: int, *, address: str, now: datetime) -> Caller:
     """This function will return the caller of a key that was found good before, if it still is; always looked up.
 
-    Raises `AuthenticationFailed` or `Unavailable`.
+    It is a use of the key like any other. Raises `AuthenticationFailed` or `Unavailable`.
     """
+    periodic.ensure()
     row = await pg.fetch_one(_LOOK_AGAIN, {"id": key_id})
     if row is None:
         raise AuthenticationFailed
@@ -75,6 +76,7 @@ async def authenticate_again(key_id: int, *, address: str, now: datetime) -> Cal
     except _Refused as refused:
         audit.gather(refused.key._replace(address=address), now=now)
         raise AuthenticationFailed from None
+    _last_uses[key_id] = now
     return known.caller
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
 
 import httpx2
@@ -78,6 +79,8 @@ def test_a_trial_streams_and_is_booked_on_its_key_like_any_call(live: Live, sign
     assert names[-3:] == ["usage", "done", "message"]
     assert "/v1/skills/summarize/stream" in data(events, "call")["curl"]
     assert data(events, "usage")["total_tokens"] == booked["charged_tokens"]
+    used = ApiKey.objects.filter(pk=key_id(live), last_used_at__gte=booked["opened_at"] - timedelta(minutes=1))
+    assert eventually(lambda: live.do(used.exists), within=20)
     assert data(events, "usage")["cost_micros"] == booked["cost_micros"]
     assert (booked["entry_point"], booked["state"], booked["key_id"]) == ("playground", "settled", key_id(live))
     assert live.do(lambda: AuditEntry.objects.get(action="playground.run").subject) == live.public_id

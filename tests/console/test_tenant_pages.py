@@ -89,10 +89,16 @@ def test_a_new_field_key_opens_what_the_old_one_sealed(cast: Cast, settings: Set
 def test_a_budget_is_set_raised_and_removed(cast: Cast) -> None:
     client = cast.client("ada")
     given = {"key": "", "skill": "", "window": "day", "limit_tokens": "500", "limit_micros": "1.5", "thresholds": "90"}
+    hearing = {"alert_recipients": "books@acme.example\nlead@acme.example"}
 
-    client.post("/admin/budgets/set/", given)
+    client.post("/admin/budgets/set/", {**given, **hearing})
     budget = Budget.objects.get(tenant=cast.acme, window="day")
     assert (budget.limit_tokens, budget.limit_micros, budget.thresholds) == (500, 1_500_000, [90])
+    assert budget.alert_recipients == ["books@acme.example", "lead@acme.example"]
+    assert "also to books@acme.example, lead@acme.example" in client.get("/admin/budgets/").content.decode()
+    assert "books@acme.example\n" in client.get(f"/admin/budgets/set/?budget={budget.pk}").content.decode()
+    refused = client.post("/admin/budgets/set/", {**given, "alert_recipients": "nobody"}).content.decode()
+    assert "is no mail address" in refused
     ends = (clock.now() + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M")
     client.post(f"/admin/budgets/{budget.pk}/increase/", {"extra_tokens": "70", "ends_at": ends, "reason": "launch"})
     assert BudgetIncrease.objects.get().extra_tokens == 70

@@ -72,6 +72,22 @@ def test_each_threshold_is_told_once(prices: None) -> None:
     assert "500 tokens of 1,000 tokens in the month" in str(mail.outbox[0].body)
 
 
+def test_those_whom_a_budget_names_hear_of_it_and_of_no_other(prices: None) -> None:
+    desk = watched(tokens=100)
+    person(desk.tenant, "owner")
+    named = ["lead@acme.example", "owner@acme.example"]
+    budgets.set_budget(
+        desk.tenant, key=desk.key, limit_tokens=100, thresholds=[60], alert_recipients=named, now=clock.now()
+    )
+
+    use(desk, 55)
+    tasks.raise_budget_alerts()
+    use(desk, 6)
+    tasks.raise_budget_alerts()
+
+    assert [one.to for one in mail.outbox] == [["owner@acme.example"], ["lead@acme.example", "owner@acme.example"]]
+
+
 def test_owners_admins_and_finance_are_told_and_nobody_else(prices: None) -> None:
     desk, other = watched(tokens=100), open_desk("other")
     for role in ("owner", "admin", "finance", "viewer"):

@@ -11,7 +11,7 @@ from usage.rows import fetch
 
 # A window that ended less than an hour ago still counts: its last calls settle after it.
 _DUE = """
-SELECT b.tenant_id, n.name, n.timezone, a.id AS account_id, k.name AS key_name, k.display, a.skill, a."window", a.period, u.unit,
+SELECT b.id AS budget_id, b.tenant_id, n.name, n.timezone, a.id AS account_id, k.name AS key_name, k.display, a.skill, a."window", a.period, u.unit,
        u.used, u."limit", t.threshold
 FROM tenants_budget b
 JOIN tenants_tenant n ON n.id = b.tenant_id
@@ -42,7 +42,7 @@ def raise_due() -> int:
 
 
 def _raise(row: dict[str, Any]) -> bool:
-    names = ("account_id", "unit", "threshold", "used", "limit", "skill", "window")
+    names = ("budget_id", "account_id", "unit", "threshold", "used", "limit", "skill", "window")
     return raise_alert(
         Alert.Kind.BUDGET,
         once=f"budget:{row['account_id']}:{row['unit']}:{row['threshold']}",

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from django.core.mail import EmailMessage
 from django.db import transaction
 
-from tenants.models import Membership, Tenant, User
+from tenants.models import Budget, Membership, Tenant, User
 from usage.alerts.channels import CHANNELS, Sent, channel
 from usage.alerts.models import Alert, AlertDelivery
 
@@ -68,16 +68,24 @@ def _keep(delivery: AlertDelivery, note: str, *, now: datetime) -> None:
 
 
 def _mail(alert: Alert, now: datetime) -> Sent:
-    """Tell the people: those who look after a tenant's budgets and whom it names, or the operators."""
-    recipients = _of_tenant(alert.tenant) if alert.tenant else _operators()
+    """Tell the people: those who look after a tenant's budgets and whom it or the budget names, or the operators."""
+    recipients = _of_tenant(alert.tenant, alert) if alert.tenant else _operators()
     if recipients:
         EmailMessage(subject=alert.title, body=alert.text, to=recipients).send()
     return Sent(recipients)
 
 
-def _of_tenant(tenant: Tenant) -> list[str]:
+def _of_tenant(tenant: Tenant, alert: Alert) -> list[str]:
     people = User.objects.filter(memberships__tenant=tenant, memberships__role__in=_TOLD, is_active=True)
-    return sorted({*people.exclude(email="").values_list("email", flat=True), *tenant.alert_recipients})
+    return sorted(
+        {*people.exclude(email="").values_list("email", flat=True), *tenant.alert_recipients, *_of_budget(alert)}
+    )
+
+
+def _of_budget(alert: Alert) -> list[str]:
+    """Whom the budget names by now, if it is about one that is still there."""
+    budgets = Budget.objects.filter(tenant=alert.tenant, pk=alert.details.get("budget_id"))
+    return [address for found in budgets for address in found.alert_recipients]
 
 
 def _operators() -> list[str]:

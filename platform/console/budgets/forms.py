@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from console.forms import ConsoleForm, DollarsField, MomentField
+from console.forms import ConsoleForm, DollarsField, LinesField, MomentField
 from tenants.models import ApiKey, Budget
 
 
@@ -24,6 +24,10 @@ class BudgetForm(ConsoleForm):
         initial="50, 80, 100",
         label="Alert at",
         help_text="Percentages, once each per window.",
+    )
+    alert_recipients = LinesField(
+        label="Alerts also to",
+        help_text="Mail addresses, one per line, besides the owners, admins, finance and the tenant's own recipients.",
     )
 
     def __init__(self, *args: Any, keys: list[ApiKey], skills: list[str], **kwargs: Any) -> None:

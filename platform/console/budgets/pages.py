@@ -123,6 +123,7 @@ def _save(request: HttpRequest, form: BudgetForm) -> Budget | None:
             limit_tokens=given["limit_tokens"],
             limit_micros=given["limit_micros"],
             thresholds=given["thresholds"],
+            alert_recipients=given["alert_recipients"],
             **scope.by(request),
         )
     )
@@ -148,7 +149,7 @@ def _initial(request: HttpRequest) -> dict[str, Any]:
     found = scope.rows(Budget, request).filter(pk=int(given)).first() if given.isdecimal() else None
     if found is None:
         return {"key": request.GET.get("key", ""), "window": "month"}
-    names = ("skill", "window", "limit_tokens", "limit_micros")
+    names = ("skill", "window", "limit_tokens", "limit_micros", "alert_recipients")
     return {name: getattr(found, name) for name in names} | {
         "key": found.key_id or "",
         "thresholds": ", ".join(str(percent) for percent in found.thresholds),

@@ -24,7 +24,10 @@ class TermsForm(ConsoleForm):
         choices=[(verb, verb) for verb in VERBS],
         help_text="None ticked: all of them.",
     )
-    allowed_models = LinesField(label="Models on /v1/messages", help_text="One per line. Empty: every priced model.")
+    allowed_models = LinesField(
+        label="Models",
+        help_text="What its calls may go to, those of skills as well as those that name a model. One per line. Empty: every priced model.",
+    )
     allowed_networks = LinesField(
         label="Networks", help_text="CIDR ranges it may call from, one per line, such as 192.0.2.0/24. Empty: any."
     )

@@ -22,6 +22,9 @@ class Command(BaseCommand):
         parser.add_argument("--tokens", type=int, help="limit in tokens")
         parser.add_argument("--micros", type=int, help="limit in micro-dollars")
         parser.add_argument("--thresholds", help="percentages that alert once each, such as 50,80,100")
+        parser.add_argument(
+            "--alert-recipients", help="mail addresses that hear its alerts too, such as a@x.example,b@x.example"
+        )
         parser.add_argument("--remove", action="store_true")
 
     def handle(self, *_args: Any, **options: Any) -> None:
@@ -41,9 +44,14 @@ class Command(BaseCommand):
                 limit_tokens=options["tokens"],
                 limit_micros=options["micros"],
                 thresholds=_percents(options["thresholds"]),
+                alert_recipients=_names(options["alert_recipients"]),
                 now=clock.now(),
             )
         self.stderr.write(f"Set the budget of {budget}: {budget.limit_tokens} tokens, {budget.limit_micros} micros.")
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else speaking.names(text)
 
 
 def _percents(text: str | None) -> list[int] | None:
