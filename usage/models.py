@@ -189,7 +189,7 @@ class Totals(models.Model):
 class DailyUsage(Totals):
     """Totals of the closed events of one day, key, skill and model: a rollup that can be rebuilt from events."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
     day = models.DateField()
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="+")
     skill = models.CharField(max_length=64)
@@ -226,7 +226,7 @@ class DayRevision(models.Model):
     Every event up to `rolled_number` is in the rollup, or among the day's provisional usage until it is closed.
     """
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
     day = models.DateField()
     revision = models.BigIntegerField()
     rolled_revision = models.BigIntegerField()
@@ -248,7 +248,7 @@ class DayRevision(models.Model):
 class ProvisionalUsage(models.Model):
     """What a rollup counts of an event that may still change: nothing while it is open, its estimate after."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
     day = models.DateField()
     number = models.BigIntegerField()
     state = models.CharField(max_length=16)

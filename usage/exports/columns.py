@@ -17,7 +17,8 @@ EVENTS = """
 SELECT e.*, k.public_id AS key_public_id, k.name AS key_name
 FROM usage_billed_events(%(tenant)s::bigint, %(first)s::date, %(last)s::date) e
 JOIN tenants_apikey k ON k.id = e.key_id AND k.tenant_id = e.tenant_id
-ORDER BY e.month, e.number
+WHERE e.month = %(month)s::date AND e.number BETWEEN %(low)s AND %(high)s
+ORDER BY e.number
 """
 DAYS = """
 SELECT m.*, k.public_id AS key_public_id, k.name AS key_name, t.slug, t.name AS tenant_name

@@ -12,7 +12,7 @@ from kit.spreadsheets import harmless
 from tenants.models import Tenant
 from usage.exports import columns, workbooks
 from usage.exports.columns import Column
-from usage.exports.reading import ROWS_AT_ONCE, Span, Wall, reader, rows
+from usage.exports.reading import ROWS_AT_ONCE, Reading, Span, Wall, reader, rows, stretches
 
 Kind = Literal["csv", "xlsx", "focus"]
 FORMATS: dict[Kind, tuple[str, str]] = {
@@ -66,18 +66,25 @@ def open_export(tenant: Tenant, kind: Kind, span: Span, *, wall: Wall | None = N
 
 
 def _pieces(tenant: Tenant, kind: Kind, span: Span, wall: Wall | None) -> Generator[bytes]:
-    asked = {"tenant": tenant.pk, "first": span.first, "last": span.last}
     zone = ZoneInfo(tenant.timezone)
-    query, wanted = (
-        (columns.DAYS, columns.FOCUS_COLUMNS) if kind == "focus" else (columns.EVENTS, columns.EVENT_COLUMNS)
-    )
+    wanted = columns.FOCUS_COLUMNS if kind == "focus" else columns.EVENT_COLUMNS
     names = [name for name, _ in wanted]
     with reader(wall) as connection:
-        cells = (_cells(row, wanted, zone) for row in rows(connection, query, asked))
+        read = _days if kind == "focus" else _events
+        cells = (_cells(row, wanted, zone) for row in read(connection, tenant.pk, span))
         if kind == "xlsx":
             yield from _workbook(names, cells)
         else:
             yield from _csv(names, cells)
+
+
+def _days(connection: Reading, tenant_id: int, span: Span) -> Iterator[dict[str, Any]]:
+    return rows(connection, columns.DAYS, {"tenant": tenant_id, "first": span.first, "last": span.last})
+
+
+def _events(connection: Reading, tenant_id: int, span: Span) -> Iterator[dict[str, Any]]:
+    for stretch in stretches(connection, tenant_id, span):
+        yield from rows(connection, columns.EVENTS, stretch)
 
 
 def _cells(row: dict[str, Any], wanted: Sequence[Column], zone: ZoneInfo) -> list[Any]:

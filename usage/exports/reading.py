@@ -16,6 +16,8 @@ from kit.errors import InvalidRequest, Unavailable
 MOST_AT_ONCE = 4
 LONGEST_DAYS = 400
 ROWS_AT_ONCE = 2000
+EVENTS_AT_ONCE = 20_000
+Reading = psycopg.Connection[TupleRow]
 _seats = BoundedSemaphore(MOST_AT_ONCE)
 # A reader that is gone without a word must not hold a snapshot for ever.
 _OPTIONS = (
@@ -53,7 +55,7 @@ class Span:
 
 
 @contextmanager
-def reader(wall: Wall | None) -> Iterator["psycopg.Connection[TupleRow]"]:
+def reader(wall: Wall | None) -> Iterator[Reading]:
     """This function will lend a connection in one read-only snapshot. Raises `Unavailable` when too many exports run."""
     if not _seats.acquire(blocking=False):
         raise Unavailable("Too many exports run right now. Try again in a minute.", retry_after=60)
@@ -73,11 +75,35 @@ def reader(wall: Wall | None) -> Iterator["psycopg.Connection[TupleRow]"]:
         _seats.release()
 
 
-def rows(
-    connection: "psycopg.Connection[TupleRow]", query: str, parameters: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
+def rows(connection: Reading, query: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """This function will yield a statement's rows as they are fetched, some thousand at a time."""
     with connection.cursor(name="export", row_factory=dict_row) as cursor:
         cursor.itersize = ROWS_AT_ONCE
         cursor.execute(query.encode(), parameters)
         yield from cursor
+
+
+def stretches(
+    connection: Reading, tenant_id: int, span: Span, *, size: int = EVENTS_AT_ONCE
+) -> Iterator[dict[str, Any]]:
+    """This function will cut a tenant's events of some days into stretches of their numbers, each within one month.
+
+    Read one after the other they are in order without a sort of all, so that the first rows of millions come at once.
+    """
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(_BOUNDS, {"tenant": tenant_id, "first": span.first, "last": span.last})
+        months = cursor.fetchall()
+    for month in months:
+        for low in range(month["low"], month["high"] + 1, size):
+            yield {**month, "tenant": tenant_id, "low": low, "high": min(low + size - 1, month["high"])}
+
+
+# One look into the index of each month's partition.
+_BOUNDS = """
+SELECT m.month::date, greatest(m.month::date, %(first)s) AS first, least((m.month + interval '1 month')::date - 1, %(last)s) AS last, n.low, n.high
+FROM generate_series(date_trunc('month', %(first)s::timestamp), %(last)s::timestamp, interval '1 month') m (month)
+CROSS JOIN LATERAL (
+    SELECT min(number) AS low, max(number) AS high FROM usage_event WHERE tenant_id = %(tenant)s AND month = m.month::date
+) n
+WHERE n.low IS NOT NULL ORDER BY m.month
+"""
