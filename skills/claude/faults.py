@@ -41,7 +41,8 @@ class Fault:
     """One fault: the error for the caller, its name for the ledger, and what it tells those who try again.
 
     `is_unbilled`: upstream surely billed nothing. `is_passing`: another attempt can help, after `retry_after`
-    seconds if Claude named them. `is_outage`: Claude itself is unwell. `is_limited`: its rate limit is reached.
+    seconds if Claude named them. `is_outage`: Claude itself is unwell. `is_limited`: it asks for less,
+    because its rate limit is reached or it is overloaded.
     """
 
     error: SkillgateError
@@ -99,7 +100,7 @@ def of_error_event(error_type: str) -> Fault:
     """This function will classify an `error` event inside a stream."""
     if error_type == "overloaded_error":
         overloaded = UpstreamOverloaded("Claude is overloaded. Try again in a moment.")
-        return Fault(overloaded, error_type, is_unbilled=False, is_passing=True, is_outage=True)
+        return Fault(overloaded, error_type, is_unbilled=False, is_passing=True, is_outage=True, is_limited=True)
     if error_type == "rate_limit_error":
         return Fault(_limited(5), error_type, is_unbilled=False, is_passing=True, is_limited=True)
     if error_type == "timeout_error":
@@ -153,7 +154,7 @@ def _of_status(raised: anthropic.APIStatusError, *, is_own_key: bool) -> Fault:
         unbilled,
         is_passing=(status in _PASSING or status >= 500) and raised.response.headers.get("x-should-retry") != "false",
         is_outage=status >= 500,
-        is_limited=status == 429,
+        is_limited=status in (429, 529),
         retry_after=_asked_to_wait(raised),
     )
 

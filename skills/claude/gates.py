@@ -1,12 +1,14 @@
 """How many calls one process has under way by one provider key, and whose turn it is when there is no place.
 
-The bound halves when Claude refuses for its rate limit, falls as its headers say that little is left, and
-grows back with time. Tenants that wait take turns. Who would wait longer than its deadline is refused at once.
+The bound halves when Claude refuses for its rate limit or its load, falls as its headers say that little is left,
+and grows back with time, as what is left does. How slow this process is says nothing of Claude and moves nothing.
+Tenants that wait take turns. Who would wait longer than its deadline, even as the bound grows, is refused at once.
 """
 
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 
@@ -33,6 +35,19 @@ _FIRST_MEAN_SECONDS = 2.0
 _UNITS = ("requests", "tokens", "input-tokens", "output-tokens")
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The share of a limit that was left at a moment; it refills evenly until it is whole, as Claude's buckets do."""
+
+    share: float = 1.0
+    at: float = 0.0
+    whole_after: float = 0.0
+
+    def share_at(self, moment: float) -> float:
+        passed = moment - self.at
+        return 1.0 if passed >= self.whole_after else self.share + (1.0 - self.share) * passed / self.whole_after
+
+
 class Gate:
     """The places of one provider key on one event loop."""
 
@@ -43,8 +58,7 @@ class Gate:
         self._monotonic = monotonic
         self._cut_to = float(self._most)
         self._cut_at = monotonic() - _RECOVERY_SECONDS
-        self._cap = self._most
-        self._cap_until = 0.0
+        self._told = _Told()
         self._mean_seconds = _FIRST_MEAN_SECONDS
         self._queues: OrderedDict[int, deque[asyncio.Future[None]]] = OrderedDict()
         self._wake: asyncio.TimerHandle | None = None
@@ -52,10 +66,7 @@ class Gate:
     @property
     def bound(self) -> int:
         """How many calls may be under way now."""
-        now = self._monotonic()
-        grown = self._cut_to + (now - self._cut_at) * self._most / _RECOVERY_SECONDS
-        cap = self._cap if now < self._cap_until else self._most
-        return max(1, min(int(grown), cap, self._most))
+        return self._bound_at(self._monotonic())
 
     @property
     def waiting(self) -> int:
@@ -97,7 +108,7 @@ class Gate:
             self._admit()
 
     def shrink(self) -> None:
-        """This function will halve the bound, because Claude refused for its rate limit."""
+        """This function will halve the bound, because Claude refused for its rate limit or its load."""
         now = self._monotonic()
         if now - self._cut_at >= _ONE_CUT_SECONDS:
             self._cut_to = float(max(LEAST, min(self.bound, self.in_use) // 2))
@@ -105,14 +116,17 @@ class Gate:
             SHRUNK.labels(self._kind).inc()
 
     def heed(self, headers: Mapping[str, str], *, now: datetime | None = None) -> None:
-        """This function will cap the bound, until the limit is whole again, by how little its headers say is left."""
-        for unit in _UNITS:
-            share = _share(headers, unit)
-            if share is not None and share < _SCARCE:
-                left = _seconds_until(headers.get(f"anthropic-ratelimit-{unit}-reset", ""), now=now or clock.now())
-                self._cap = max(LEAST, int(self._most * share / _SCARCE))
-                self._cap_until = self._monotonic() + min(left, _RECOVERY_SECONDS)
-                return
+        """This function will cap the bound by how little Claude's headers say is left, as long as it is little."""
+        told = [(share, unit) for unit in _UNITS if (share := _share(headers, unit)) is not None]
+        if told and min(told)[0] < _SCARCE:
+            share, unit = min(told)
+            left = _seconds_until(headers.get(f"anthropic-ratelimit-{unit}-reset", ""), now=now or clock.now())
+            self._told = _Told(share, at=self._monotonic(), whole_after=min(left, _RECOVERY_SECONDS))
+
+    def _bound_at(self, moment: float) -> int:
+        grown = self._cut_to + (moment - self._cut_at) * self._most / _RECOVERY_SECONDS
+        cap = max(LEAST, self._most * self._told.share_at(moment) / _SCARCE)
+        return max(1, min(int(grown), int(cap), self._most))
 
     def _admit(self) -> None:
         bound = self.bound
@@ -144,7 +158,8 @@ class Gate:
     def _shed_hopeless(self, tenant_id: int, *, within: float) -> None:
         own = len(self._queues.get(tenant_id, ()))
         ahead = sum(min(len(queue), own + (other != tenant_id)) for other, queue in self._queues.items())
-        expected = (ahead + 1) * self._mean_seconds / self.bound
+        bound = self._bound_at(self._monotonic() + within)  # what it grows to meanwhile may be enough
+        expected = (ahead + 1) * self._mean_seconds / bound
         if expected > within or self.waiting >= _MOST_WAITING:
             raise self._shed(expected - within)
 

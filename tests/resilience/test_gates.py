@@ -130,6 +130,8 @@ async def test_what_the_headers_say_is_left_caps_the_bound_until_the_reset() -> 
 
     gate.heed(headers, now=now)
     assert gate.bound == 20
+    clock.now += 1.5  # of 30 until all is back, so a twentieth of the rest
+    assert gate.bound == 69
     gate.heed({**headers, "anthropic-ratelimit-tokens-remaining": "0"}, now=now)
     assert gate.bound == LEAST
     clock.now += 31
@@ -143,10 +145,29 @@ async def test_what_the_headers_say_is_left_caps_the_bound_until_the_reset() -> 
     assert gate.bound == 100
 
 
-async def test_a_429_reaches_the_bound(bench: Bench, settings: Settings) -> None:
+async def test_a_crowd_waits_for_what_refills_and_none_of_it_is_refused() -> None:
+    gate = Gate("platform", most=2000)
+    for _ in range(200):  # calls have taken long until now
+        gate.take()
+        gate.leave(seconds=30.0)
+    assert gate.bound == 2000  # which says nothing of Claude's limits
+    spent = {"anthropic-ratelimit-requests-limit": "4000", "anthropic-ratelimit-requests-remaining": "0"}
+    now = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
+    gate.heed({**spent, "anthropic-ratelimit-requests-reset": "2026-11-21T12:00:03Z"}, now=now)
+    assert gate.bound < 200
+
+    at_once = sum(gate.take() for _ in range(2000))
+    await asyncio.gather(*(gate.wait(1, within=20.0) for _ in range(2000 - at_once)))
+
+    assert at_once < 200
+    assert (gate.in_use, gate.waiting, gate.bound) == (2000, 0, 2000)
+
+
+@pytest.mark.parametrize("refusal", ["http_429", "http_529"])
+async def test_a_refusal_reaches_the_bound(bench: Bench, settings: Settings, refusal: str) -> None:
     settings.CLAUDE_CALLS = 64
     mark = marker()
-    strike("http_429", mark, count=1, retry_after=0.01)
+    strike(refusal, mark, count=1, retry_after=0.01)
 
     await bench.ask(f"Hello {mark}")
 
