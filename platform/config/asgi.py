@@ -17,6 +17,7 @@ _pages = get_asgi_application()  # sets Django up; only after it may application
 
 from config import lifetime  # noqa: E402
 from config.handlers import ApiHandler  # noqa: E402
+from kit import doorway  # noqa: E402
 from kit.access import Observed  # noqa: E402
 from kit.middleware import is_api  # noqa: E402
 from skills import consumers, mcp  # noqa: E402
@@ -30,6 +31,8 @@ async def _http(scope: Scope, receive: Receive, send: Send) -> None:
         await _mcp(scope, receive, send)
         return
     is_program = is_api(scope["path"]) or scope["path"] == "/metrics"
+    if is_program and scope["method"] == "POST":
+        await doorway.enter()
     handler: Any = _api if is_program else _pages  # Django's stubs want a dict for a scope
     await handler(scope, receive, send)
 
