@@ -8,7 +8,9 @@ CPU and memory, and their ratios to the emulator. Everything runs on databases o
 import argparse
 import asyncio
 import json
+import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from statistics import median
 
@@ -41,6 +43,7 @@ class Figure:
     first_text: float
     cpu: float
     memory: float
+    failures: dict[str, int]
 
 
 def main() -> None:
@@ -83,18 +86,21 @@ def _compare(count: int, *, key: str, web: psutil.Process, port: int, emulator: 
             f" ({figure.wall / base.wall:4.2f}x)  first text {figure.first_text:6.3f} s  web CPU {figure.cpu:6.2f} s"
             f" ({figure.cpu / count * 1000:5.2f} ms a stream)  web memory {figure.memory:6.1f} MiB"
         )
+        for failure, times in figure.failures.items():
+            print(f"{times:>5} times    {failure}")
 
 
 async def _measure(target: Target, count: int, *, key: str, web: psutil.Process) -> Figure:
     used = sum(web.cpu_times()[:2])
     peak = asyncio.create_task(_peak(web))
     began = time.monotonic()
-    firsts = await asyncio.gather(*(_stream(target, key) for _ in range(count)))
+    ends = await asyncio.gather(*(_stream(target, key) for _ in range(count)))
     wall = time.monotonic() - began
     peak.cancel()
-    seen = [first for first in firsts if first is not None]
+    seen = [end for end in ends if isinstance(end, float)]
+    failures = Counter(end for end in ends if isinstance(end, str))
     cpu = sum(web.cpu_times()[:2]) - used
-    return Figure(len(seen), wall, median(seen) if seen else 0.0, cpu, max(_memory))
+    return Figure(len(seen), wall, median(seen) if seen else 0.0, cpu, max(_memory), failures)
 
 
 _memory: list[float] = [0.0]
@@ -107,8 +113,8 @@ async def _peak(web: psutil.Process) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _stream(target: Target, key: str) -> float | None:
-    """Read one stream to its end; seconds to its first text, or None when it did not complete."""
+async def _stream(target: Target, key: str) -> float | str:
+    """Read one stream to its end; seconds to its first text, or how it failed when it did not complete."""
     began = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
     head = f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
@@ -120,7 +126,15 @@ async def _stream(target: Target, key: str) -> float | None:
         if first is None and target.first in tail:
             first = time.monotonic() - began
     writer.close()
-    return first if target.last in tail else None
+    return first if first is not None and target.last in tail else _failure(tail)
+
+
+def _failure(tail: bytes) -> str:
+    """The error's message without its numbers, which are another in each."""
+    said = re.search(rb'"message":\s*"([^"]*)', tail)
+    if said is None:
+        return f"ended with {tail[-60:]!r}" if tail else "ended without a word"
+    return re.sub(r"\d+", "N", said[1].decode())
 
 
 if __name__ == "__main__":
