@@ -8,7 +8,7 @@ the last tokens of a budget can be used without slowing every call.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.conf import settings
@@ -23,6 +23,16 @@ from tenants.limits import refusals
 from usage import ledger, pricing
 from usage.ledger import Admission, Purpose, Reservation
 from usage.pricing import Book
+
+
+class Purse(Protocol):
+    """What pays for all attempts of a call besides the budgets, such as its part of an envelope."""
+
+    async def cover(self, asked: Admission) -> None:
+        """This function will hold what one more attempt can use at most; raises `BudgetExceeded`."""
+
+    def spend(self, *, tokens: int, micros: int) -> None:
+        """This function will note what an attempt used."""
 
 
 @dataclass(slots=True)
@@ -40,6 +50,7 @@ class Admitted:
     taken: int
     attempts: int = 1
     place: Place | None = None  # of the attempt that was admitted last; an answer from the cache has none
+    purse: Purse | None = None
 
 
 async def admit(
@@ -54,16 +65,19 @@ async def admit(
     purpose: Purpose = "answer",
     route: str = "",
     ahead: int = 0,
+    input_tokens: int | None = None,
+    purse: Purse | None = None,
 ) -> Admitted:
     """This function will take the rate limits and reserve the budget for one call; an answer from the cache needs none.
 
     `ahead` are tokens that the rate limit has to have for an attempt after this one; its budget is reserved then.
+    `input_tokens` are Claude's own count of the input, where it was asked for already.
     Raises `RateLimited`, `BudgetExceeded`, `AuthenticationFailed`, `NotAllowed` (a model without a price, or that
     the key may not use) or `Unavailable`; a refused call consumes nothing.
     """
     refuse_foreign_model(caller, body["model"])
     book = await pricing.current(caller.tenant_id)
-    read, written = (0, 0) if purpose == "cached" else (requests.input_bound(body), body["max_tokens"])
+    read, written = (0, 0) if purpose == "cached" else (input_tokens or requests.input_bound(body), body["max_tokens"])
     asked = Admission(
         event_id=ids.uuid7(),
         run_id=run_id,
@@ -86,11 +100,13 @@ async def admit(
     decision = await limits.take(caller, tokens=taken, call_id=call_id)
     try:
         place = None if purpose == "cached" else await claude.enter(caller, asked.model)
-        reservation = await _reserve(caller, asked, body, book=book, place=place)
+        reservation = await _reserve(caller, asked, body, book=book, place=place, purse=purse)
     except BaseException:
         await limits.cancel(caller, call_id=call_id)
         raise
-    return Admitted(caller, reservation, decision=decision, book=book, call_id=call_id, taken=taken, place=place)
+    return Admitted(
+        caller, reservation, decision=decision, book=book, call_id=call_id, taken=taken, place=place, purse=purse
+    )
 
 
 async def admit_again(
@@ -115,7 +131,7 @@ async def admit_again(
     )
     asked = _priced(asked, book=admitted.book)
     place = await claude.enter(admitted.caller, asked.model)
-    reservation = await _reserve(admitted.caller, asked, body, book=admitted.book, place=place)
+    reservation = await _reserve(admitted.caller, asked, body, book=admitted.book, place=place, purse=admitted.purse)
     admitted.attempts += 1
     admitted.place = place
     return reservation
@@ -149,9 +165,11 @@ def refuse_foreign_model(caller: Caller, model: str) -> None:
 
 
 async def _reserve(
-    caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book, place: Place | None
+    caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book, place: Place | None, purse: Purse | None
 ) -> Reservation:
     try:
+        if purse is not None:
+            await purse.cover(asked)
         return await _reserve_closely(caller, asked, body, book=book)
     except BaseException as refused:
         if place is not None:

@@ -250,6 +250,8 @@ class Flight(ABC, Generic[Said]):
                 reservation.admission.model, closing.tokens, on=reservation.opened_at.date()
             ),
         )
+        if self.admitted.purse is not None:
+            self.admitted.purse.spend(tokens=closing.tokens.total, micros=closing.cost_micros)
         settling = loops.start(
             _settled(reservation, closing, registration.pop_all()), name=f"settle {reservation.event_id}"
         )

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from kit.errors import Unavailable
 from skills import caching, claude, fallbacks, requests, routing
+from skills.admission import Purse
 from skills.caching import Alone, Found, Lead, Seat
 from skills.events import Fallback
 from skills.routing import Plan, Route
@@ -23,7 +24,7 @@ class Order:
 
     `run_id` is for who must know it before the run is admitted, to find out what became of it after a breakdown.
     `freshness`, of a skill that keeps answers: `any` takes a kept one, `new` makes the call and has its answer
-    kept, `private` makes the call and keeps nothing.
+    kept, `private` makes the call and keeps nothing. `purse` pays for its attempts besides the budgets.
     """
 
     caller: Caller
@@ -37,6 +38,7 @@ class Order:
     finishes_alone: bool = False
     run_id: UUID | None = None
     freshness: Freshness = "any"
+    purse: Purse | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,7 @@ async def _admit(prepared: Prepared, *, run_id: UUID, purpose: Purpose | None = 
         purpose=purpose or first.purpose,
         route=first.route,
         ahead=first.ahead,
+        purse=order.purse,
     )
 
 

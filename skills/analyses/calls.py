@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from django.conf import settings
 
@@ -10,6 +9,7 @@ from kit import clock
 from kit.errors import OutputInvalid, SkillgateError, Unavailable
 from skills import answers, claude, requests
 from skills.admission import Admitted, admit
+from skills.analyses.envelope import Held
 from skills.analyses.stages import Question
 from skills.claude import StreamEvent
 from skills.events import RunCompleted, RunFailed
@@ -23,12 +23,12 @@ Ended = RunCompleted | RunFailed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """A question with what identifies its call."""
+    """A question with what identifies its call, and what is held of the envelope for it."""
 
     caller: Caller
     question: Question
-    run_id: UUID
     request_id: str
+    held: Held
 
 
 class Misfit(OutputInvalid):
@@ -65,11 +65,13 @@ async def begin(ask: Ask) -> "StepCall":
     admitted = await admit(
         ask.caller,
         ask.question.body,
-        run_id=ask.run_id,
+        run_id=ask.held.run_id,
         request_id=ask.request_id,
         entry_point=ENTRY_POINT,
         skill=version.skill,
         skill_version=version.number,
+        input_tokens=ask.held.tokens - int(ask.question.body["max_tokens"]),
+        purse=ask.held,
     )
     call = StepCall(ask, admitted)
     call.begin()
@@ -101,11 +103,11 @@ class StepCall(Flight[Ended]):
             checked = answers.checked(self._answer, version=question.version, given=question.given)
         except answers.Unfit as unfit:
             raise self._misfit(unfit) from unfit
-        return RunCompleted(self._ask.run_id, checked.output, [], checked.stop_reason, self.usage)
+        return RunCompleted(self._ask.held.run_id, checked.output, [], checked.stop_reason, self.usage)
 
     def failed(self, error: SkillgateError) -> Ended:
         """This function will say that there is no answer."""
-        return RunFailed(self._ask.run_id, error, self.usage)
+        return RunFailed(self._ask.held.run_id, error, self.usage)
 
     async def read(self, event: StreamEvent) -> None:
         """This function will gather the answer."""

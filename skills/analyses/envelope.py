@@ -1,6 +1,7 @@
 """The money of one analysis: what each call may use is held before it is made, and what it used is booked after it.
 
-`used + reserved` never passes the envelope. After a breakdown the ledger says what a call used.
+`used + reserved` never passes the envelope, and no attempt is made that what is held does not cover, whatever becomes
+of it. After a breakdown the ledger says what a call used.
 """
 
 from dataclasses import dataclass
@@ -9,8 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from kit import clock, pg
+from kit.errors import BudgetExceeded
 from kit.pg import Connection
 from usage import consumed
+from usage.ledger import Admission
+
+SPENT = "envelope_spent"
 
 _UNSENT_AFTER = timedelta(seconds=90)  # a call that never reached the ledger by then never will
 
@@ -25,8 +30,47 @@ class Place:
     position: int
 
 
-async def hold(place: Place, *, run_id: UUID, tokens: int, micros: int) -> bool:
-    """This function will hold what a call may use at most; False when it does not fit or the hold is lost."""
+@dataclass(slots=True)
+class Held:
+    """What is held of an envelope for one call, and what its attempts have used of it so far.
+
+    It is the call's purse: there must be enough for what was used and for the whole of one more attempt.
+    """
+
+    run_id: UUID
+    fence: int
+    tokens: int
+    micros: int
+    used_tokens: int = 0
+    used_micros: int = 0
+
+    async def cover(self, asked: Admission) -> None:
+        """This function will hold what one more attempt can use at most; raises `BudgetExceeded`."""
+        tokens = max(0, self.used_tokens + asked.tokens - self.tokens)
+        micros = max(0, self.used_micros + asked.micros - self.micros)
+        if tokens == micros == 0:
+            return
+        given = {"run": self.run_id, "fence": self.fence, "tokens": tokens, "micros": micros}
+        if await pg.execute(_HOLD_MORE, given) != 1:
+            raise spent(asked.tokens, asked.micros)
+        self.tokens, self.micros = self.tokens + tokens, self.micros + micros
+
+    def spend(self, *, tokens: int, micros: int) -> None:
+        """This function will note what an attempt used."""
+        self.used_tokens, self.used_micros = self.used_tokens + tokens, self.used_micros + micros
+
+
+def spent(tokens: int, micros: int) -> BudgetExceeded:
+    """This function will make the error for a call that needs so much, which is more than an envelope has left."""
+    return BudgetExceeded(
+        f"What is left of the envelope is less than the next call may need ({tokens} tokens, {micros} micro-dollars). "
+        "Resume with a larger `max_tokens` or `max_cost_usd`.",
+        reason=SPENT,
+    )
+
+
+async def hold(place: Place, *, run_id: UUID, tokens: int, micros: int) -> Held | None:
+    """This function will hold what a call may use at most; None when it does not fit or the hold is lost."""
     given = {
         "id": place.analysis_id,
         "fence": place.fence,
@@ -36,7 +80,7 @@ async def hold(place: Place, *, run_id: UUID, tokens: int, micros: int) -> bool:
         "tokens": tokens,
         "micros": micros,
     }
-    return await pg.execute(_HOLD, given) == 1
+    return Held(run_id, place.fence, tokens, micros) if await pg.execute(_HOLD, given) == 1 else None
 
 
 async def book(run_id: UUID, *, tokens: int, micros: int, outcome: str) -> None:
@@ -82,6 +126,19 @@ WITH held AS (
 )
 INSERT INTO skills_analysiscall (run_id, analysis_id, level, position, reserved_tokens, reserved_micros, opened_at)
 SELECT %(run)s, held.id, %(level)s, %(position)s, %(tokens)s, %(micros)s, now() FROM held
+"""
+_HOLD_MORE = """
+WITH called AS (
+    SELECT run_id, analysis_id FROM skills_analysiscall WHERE run_id = %(run)s AND closed_at IS NULL FOR UPDATE
+), held AS (
+    UPDATE skills_analysis a SET reserved_tokens = reserved_tokens + %(tokens)s, reserved_micros = reserved_micros + %(micros)s
+    FROM called WHERE a.id = called.analysis_id AND fence = %(fence)s AND state = 'running'
+        AND (max_tokens IS NULL OR used_tokens + reserved_tokens + %(tokens)s <= max_tokens)
+        AND (max_micros IS NULL OR used_micros + reserved_micros + %(micros)s <= max_micros)
+    RETURNING a.id
+)
+UPDATE skills_analysiscall c SET reserved_tokens = reserved_tokens + %(tokens)s, reserved_micros = reserved_micros + %(micros)s
+FROM held, called WHERE c.run_id = called.run_id
 """
 # A call that was booked by reconciliation and comes back after all is booked by the difference.
 _BOOK = b"""

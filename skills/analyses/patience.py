@@ -29,14 +29,14 @@ _ENVELOPE_RETRY_SECONDS = 365 * 86_400.0  # an envelope grows by request alone
 
 async def hold_money(
     hold: Hold, place: envelope.Place, *, run_id: UUID, bound: tuple[int, int], count: Counting | None = None
-) -> None:
-    """This function will hold what a call may use; while others are under way what they leave over may still come free.
+) -> envelope.Held:
+    """This function will hold what a call may use, and return it; while others are under way what they leave over may still come free.
 
     `bound` is in tokens and micro-dollars. What is left at the end may be enough for the exact `count`
     where it is not for the bound. Raises `Paused` when the envelope is spent, and `Lost`.
     """
     tokens, micros = bound
-    while not await envelope.hold(place, run_id=run_id, tokens=tokens, micros=micros):
+    while (held := await envelope.hold(place, run_id=run_id, tokens=tokens, micros=micros)) is None:
         if not await states.renew(hold.id, fence=hold.fence):
             raise Lost
         if not hold.flights:
@@ -44,16 +44,9 @@ async def hold_money(
             if exact is not None and exact[0] < tokens:
                 tokens, micros = exact
                 continue
-            raise Paused(
-                {
-                    "type": BudgetExceeded.type,
-                    "reason": "envelope_spent",
-                    "message": f"What is left of the analysis' envelope is less than its next step may need ({tokens} tokens, "
-                    f"{micros} micro-dollars). Resume it with a larger `max_tokens` or `max_cost_usd`.",
-                },
-                retry_after=_ENVELOPE_RETRY_SECONDS,
-            )
+            raise verdict(envelope.spent(tokens, micros))
         await hold.sleep(0.3)
+    return held
 
 
 async def wait_for_rate(hold: Hold, limited: RateLimited, *, failures: int) -> None:
@@ -79,7 +72,8 @@ async def wait_out(hold: Hold, trouble: SkillgateError, *, failures: int) -> Non
 def verdict(error: SkillgateError) -> Failed | Paused:
     """This function will say how an analysis is left whose next step was refused for good."""
     if isinstance(error, BudgetExceeded):
-        return Paused(states.reason(error), retry_after=_BUDGET_RETRY_SECONDS)
+        is_own = error.details.get("reason") == envelope.SPENT
+        return Paused(states.reason(error), retry_after=_ENVELOPE_RETRY_SECONDS if is_own else _BUDGET_RETRY_SECONDS)
     if isinstance(error, AuthenticationFailed):
         message = "The key that the analysis was submitted with may not be used any more. Submit it again with another."
         return Failed({"type": error.type, "reason": "key_inactive", "message": message})

@@ -63,14 +63,14 @@ async def _attempt(bench: Bench, step: Row, question: Question, findings: list[R
     hold = bench.hold
     run_id = ids.uuid7()
     place = envelope.Place(hold.id, hold.fence, step["level"], step["position"])
-    await patience.hold_money(
+    held = await patience.hold_money(
         hold,
         place,
         run_id=run_id,
         bound=await calls.bound(bench.caller, question.body),
         count=lambda: calls.counted(bench.caller, question.body),
     )
-    ask = Ask(caller=bench.caller, question=question, run_id=run_id, request_id=bench.request_id)
+    ask = Ask(caller=bench.caller, question=question, request_id=bench.request_id, held=held)
     try:
         call = await calls.begin(ask)
     except SkillgateError as error:

@@ -1,6 +1,6 @@
 """Working on a batch: each item is a run like any other, a few at a time; what goes wrong with one is that item's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -131,10 +131,10 @@ async def _attempt(bench: Bench, item: Row) -> None:
     hold = bench.hold
     order = _order(bench, item)
     place = envelope.Place(hold.id, hold.fence, item["level"], item["position"])
-    run_id = order.run_id or ids.uuid7()
-    await patience.hold_money(hold, place, run_id=run_id, bound=await _bound(bench, order))
+    run_id = ids.uuid7()
+    held = await patience.hold_money(hold, place, run_id=run_id, bound=await _bound(bench, order))
     try:
-        run = await runs.start(order)
+        run = await runs.start(replace(order, run_id=run_id, purse=held))
     except SkillgateError as error:
         await envelope.book(run_id, tokens=0, micros=0, outcome=error.type)
         raise
@@ -164,7 +164,6 @@ def _order(bench: Bench, item: Row) -> Order:
         request_id=bench.request_id,
         max_tokens=bench.max_tokens,
         finishes_alone=True,
-        run_id=ids.uuid7(),
     )
 
 

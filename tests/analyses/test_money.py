@@ -2,6 +2,7 @@
 
 import time
 
+import httpx2
 import pytest
 
 from tests.analyses.book import book
@@ -41,6 +42,20 @@ def test_the_last_tokens_of_an_envelope_are_used_by_the_exact_count(desk: Desk) 
 
     assert less_than_the_bound["usage"] == whole["usage"]
     assert less_than_the_bound["usage"]["tokens"] <= held - 500
+
+
+def test_an_attempt_of_which_nothing_is_known_takes_no_more_than_the_envelope_has(desk: Desk) -> None:
+    text = book(pages=1)
+    wish = {"skill": "digest", "text": text, "instructions": "There is a line that is dead."}
+    first, *others = desk.calls(desk.wait(desk.submit(wish)["id"])["id"])
+    too_little = first["reserved_tokens"] - 500
+    unheard = {"kind": "reset", "count": 9, "marker": "a line that is dead"}
+    httpx2.post(f"{desk.live.emulator_url}/_emulator/faults", json=unheard)
+
+    paused = desk.wait(desk.submit({**wish, "max_tokens": too_little})["id"], state="awaiting_budget")
+
+    assert {one["state"] for one in desk.live.events()[1 + len(others) :]} == {"estimated"}
+    assert 0 < paused["usage"]["tokens"] <= too_little
 
 
 def test_an_analysis_without_budget_waits_and_goes_on_by_itself(desk: Desk) -> None:

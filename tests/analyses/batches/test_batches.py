@@ -152,6 +152,25 @@ def test_a_batch_whose_envelope_is_spent_waits_and_goes_on_with_a_larger_one(des
     assert len(desk.live.events()) == 12
 
 
+def test_the_attempts_of_an_item_take_no_more_than_the_envelope_has(desk: Desk) -> None:
+    text = "The line is dead."
+    ended(desk, submit(desk, [item(0, text=text)]))
+    bound = desk.live.rows("SELECT max(reserved_tokens) AS most FROM skills_analysiscall")[0]["most"]
+    unheard = {"kind": "reset", "count": 2, "marker": text}
+    httpx2.post(f"{desk.live.emulator_url}/_emulator/faults", json=unheard)
+
+    batch = submit(desk, [item(1, text=text)], max_tokens=2 * bound - 1)
+    paused = ended(desk, batch, state="awaiting_budget")
+
+    assert paused["error"]["reason"] == "envelope_spent"
+    assert paused["usage"]["tokens"] == bound
+    assert paused["envelope"]["reserved_tokens"] == 0
+
+    desk.post(f"batches/{batch['id']}/resume", {"max_tokens": 4 * bound})
+    assert bound * 2 < ended(desk, batch)["usage"]["tokens"] <= bound * 3
+    assert [one["state"] for one in desk.live.events()] == ["settled", "estimated", "estimated", "settled"]
+
+
 def test_a_cancelled_batch_keeps_what_is_done_and_spends_no_more(desk: Desk) -> None:
     slowly = "[[emulator:latency:2]] The Hatter is late."
     batch = submit(desk, [item(number, text=slowly) for number in range(40)])
