@@ -21,6 +21,7 @@ from tests.failure.stack import Stack
 
 Row = dict[str, Any]
 _PAUSE = "[[emulator:latency:0.3]] Be thorough."
+_BATCH_MS = 1_500  # that a message batch takes
 _PATIENCE_SECONDS = 240.0
 _ENDED = ("succeeded", "failed", "cancelled", "awaiting_budget")
 
@@ -33,6 +34,7 @@ class Plant(Stack):
         super().start()
         self.analyses = self.setting.child("analyses", roles.Table().background["analyses"])
         self.analyses.launch()
+        httpx2.post(f"{self.emulator.url}/_emulator/settings", json={"batch_ms": _BATCH_MS})
         self.secret = self.key(name="analyses")
 
     def close(self) -> None:
@@ -62,11 +64,12 @@ class Mayhem:
         self._bag: list[str] = []
 
     def submit(self) -> list[str]:
-        """This function will submit two analyses and a batch, and return their addresses."""
+        """This function will submit two analyses and two batches, one of each in bulk, and return their addresses."""
         digest = {"skill": "digest", "text": book(pages=self._random.randint(25, 50)), "instructions": _PAUSE}
         items = [{"id": str(n), "input": {"text": f"{_PAUSE} Of {n} cups of tea."}} for n in range(12)]
         batch = {"skill": "summarize", "items": items}
-        return [self._send("analyses", digest), self._send("analyses", digest), self._send("batches", batch)]
+        work = (("analyses", digest), ("batches", batch))
+        return [self._send(path, body | way) for path, body in work for way in ({}, {"processing": "bulk"})]
 
     def kill(self, *, times: int) -> None:
         """This function will kill so many parts at random, each started again after a moment."""
