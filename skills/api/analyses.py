@@ -60,22 +60,16 @@ class AnalysesView(AsyncAPIView):
             await asyncio.to_thread(uploads.discard, kept)
         return response
 
-    @extend_schema(operation_id="list_analyses", responses=analyses_bodies.MANY, tags=["analyses"])
+    @extend_schema(
+        operation_id="list_analyses", parameters=paging.PARAMETERS, responses=analyses_bodies.MANY, tags=["analyses"]
+    )
     async def get(self, request: Request) -> Response:
         """List analyses, the newest first; `state` (repeatable), `skill`, `limit`, `after` (an id) narrow it."""
         caller = await callers.of_request(request, verb="read", fresh=True)
-        query = request.query_params
-        limit = paging.limit(query.get("limit"))
-        rows = await reading.page(
-            caller.tenant_id,
-            after=paging.cursor(query.get("after"), prefix=PREFIX),
-            limit=limit + 1,
-            states=paging.states(query.getlist("state")),
-            skill=query.get("skill"),
+        shown = await paging.page(
+            request.query_params, caller.tenant_id, kind=Analysis.Kind.ANALYSIS, described=described
         )
-        shown = [described(row) for row in rows[:limit]]
-        more = {"has_more": len(rows) > limit, "next": shown[-1]["id"] if len(rows) > limit else None}
-        return respond({"data": shown, **more}, request=request)
+        return respond(shown, request=request)
 
 
 class AnalysisView(AsyncAPIView):
@@ -88,7 +82,7 @@ class AnalysisView(AsyncAPIView):
         row = await reading.one(caller.tenant_id, ids.decode(PREFIX, analysis_id))
         return respond(described(row), request=request)
 
-    @extend_schema(operation_id="delete_analysis", responses=analyses_bodies.RESULT, tags=["analyses"])
+    @extend_schema(operation_id="delete_analysis", responses=analyses_bodies.DELETED, tags=["analyses"])
     async def delete(self, request: Request, analysis_id: str) -> Response:
         """End an analysis if need be and delete its content; what it used stays in the ledger."""
         caller = await callers.of_request(request, verb="run", fresh=True)
@@ -115,7 +109,7 @@ class ResultView(AsyncAPIView):
 class CancelView(AsyncAPIView):
     """The end of an analysis before its time."""
 
-    @extend_schema(operation_id="cancel_analysis", responses=analyses_bodies.ONE, request=None, tags=["analyses"])
+    @extend_schema(operation_id="cancel_analysis", responses=analyses_bodies.CANCELLED, request=None, tags=["analyses"])
     async def post(self, request: Request, analysis_id: str) -> Response:
         """Cancel an analysis; calls under way end within seconds, and what they used is booked."""
         caller = await callers.of_request(request, verb="run", fresh=True)
@@ -129,7 +123,7 @@ class ResumeView(AsyncAPIView):
 
     @extend_schema(
         operation_id="resume_analysis",
-        responses=analyses_bodies.ONE,
+        responses=analyses_bodies.RESUMED,
         request=documentation.body(analyses_bodies.RESUME),
         tags=["analyses"],
     )
@@ -155,7 +149,7 @@ class EventsView(AsyncAPIView):
     produces: ClassVar[tuple[str, ...]] = (EVENT_STREAM, JSON)
 
     @extend_schema(
-        operation_id="follow_analysis", parameters=[documentation.LAST_EVENT_ID], responses=documentation.STREAM,
+        operation_id="follow_analysis", parameters=[documentation.LAST_EVENT_ID], responses=documentation.FOLLOWED,
         tags=["analyses"],
     )  # fmt: skip
     async def get(self, request: Request, analysis_id: str) -> Any:

@@ -87,19 +87,9 @@ _ANALYSIS: dict[str, Any] = {
         },
     },
 }
-_LIST = {
-    "type": "object",
-    "properties": {
-        "data": {"type": "array", "items": _ANALYSIS},
-        "has_more": {"type": "boolean"},
-        "next": {"type": "string", "nullable": True, "description": "For `after`, to see the next page."},
-    },
-}
-_REFUSALS = documentation.answers(_ANALYSIS, 400, 402, 403, 404, 409, 413, 422, 429)
-ACCEPTED = {202 if status == 200 else status: answer for status, answer in _REFUSALS.items()}
-ONE = documentation.answers(_ANALYSIS, 400, 403, 404, 409)
-MANY = documentation.answers(_LIST, 400, 403)
-RESULT = documentation.answers(_ANY, 400, 403, 404, 409)
+ACCEPTED, ONE, MANY, CANCELLED, RESUMED = documentation.of_work(_ANALYSIS)
+RESULT = documentation.answers(_ANY, 403, 404, 409)
+DELETED = documentation.answers(_ANY, 403, 404)
 JSON_FIELDS = frozenset(["input", "documents", "output_schema", "metadata"])
 NUMBER_FIELDS = frozenset(["version", "max_tokens", "max_cost_usd"])
 

@@ -84,23 +84,14 @@ class BatchesView(AsyncAPIView):
             return await retries.once(request, caller, lambda: _submit(request, caller, body, body["items"]), body=body)
         return await _of_lines(request, caller, data)
 
-    @extend_schema(operation_id="list_batches", responses=batches_bodies.MANY, tags=["batches"])
+    @extend_schema(
+        operation_id="list_batches", parameters=paging.PARAMETERS, responses=batches_bodies.MANY, tags=["batches"]
+    )
     async def get(self, request: Request) -> Response:
         """List batches, the newest first; `state` (repeatable), `skill`, `limit`, `after` (an id) narrow it."""
         caller = await callers.of_request(request, verb="read", fresh=True)
-        query = request.query_params
-        limit = paging.limit(query.get("limit"))
-        rows = await reading.page(
-            caller.tenant_id,
-            after=paging.cursor(query.get("after"), prefix=PREFIX),
-            limit=limit + 1,
-            states=paging.states(query.getlist("state")),
-            skill=query.get("skill"),
-            kind=KIND,
-        )
-        shown = [described(row) for row in rows[:limit]]
-        more = {"has_more": len(rows) > limit, "next": shown[-1]["id"] if len(rows) > limit else None}
-        return respond({"data": shown, **more}, request=request)
+        shown = await paging.page(request.query_params, caller.tenant_id, kind=KIND, described=described)
+        return respond(shown, request=request)
 
 
 class BatchView(AsyncAPIView):
@@ -138,7 +129,7 @@ class ResultsView(AsyncAPIView):
 class CancelBatchView(AsyncAPIView):
     """The end of a batch before its time."""
 
-    @extend_schema(operation_id="cancel_batch", responses=batches_bodies.ONE, request=None, tags=["batches"])
+    @extend_schema(operation_id="cancel_batch", responses=batches_bodies.CANCELLED, request=None, tags=["batches"])
     async def post(self, request: Request, batch_id: str) -> Response:
         """Cancel a batch; calls under way end within seconds, and finished items keep their results."""
         caller, row = await _found(request, batch_id, verb="run")
@@ -151,7 +142,7 @@ class ResumeBatchView(AsyncAPIView):
 
     @extend_schema(
         operation_id="resume_batch",
-        responses=batches_bodies.ONE,
+        responses=batches_bodies.RESUMED,
         request=documentation.body(analyses_bodies.RESUME),
         tags=["batches"],
     )
@@ -172,7 +163,7 @@ class BatchEventsView(AsyncAPIView):
     produces: ClassVar[tuple[str, ...]] = (EVENT_STREAM, JSON)
 
     @extend_schema(
-        operation_id="follow_batch", parameters=[documentation.LAST_EVENT_ID], responses=documentation.STREAM,
+        operation_id="follow_batch", parameters=[documentation.LAST_EVENT_ID], responses=documentation.FOLLOWED,
         tags=["batches"],
     )  # fmt: skip
     async def get(self, request: Request, batch_id: str) -> Any:

@@ -61,14 +61,6 @@ _BATCH = {
         },
     },
 }
-_LIST = {
-    "type": "object",
-    "properties": {
-        "data": {"type": "array", "items": _BATCH},
-        "has_more": {"type": "boolean"},
-        "next": {"type": "string", "nullable": True, "description": "For `after`, to see the next page."},
-    },
-}
 _LINE = {
     "type": "object",
     "properties": {
@@ -80,14 +72,11 @@ _LINE = {
         "usage": _ANY,
     },
 }
-_REFUSALS = documentation.answers(_BATCH, 400, 402, 403, 404, 409, 413, 422, 429)
-ACCEPTED = {202 if status == 200 else status: answer for status, answer in _REFUSALS.items()}
-ONE = documentation.answers(_BATCH, 400, 403, 404, 409)
-MANY = documentation.answers(_LIST, 400, 403)
-DELETED = documentation.answers(_ANY, 400, 403, 404, 409)
+ACCEPTED, ONE, MANY, CANCELLED, RESUMED = documentation.of_work(_BATCH)
+DELETED = documentation.answers(_ANY, 403, 404)
 RESULTS: dict[Any, Any] = {
     (200, "application/x-ndjson"): _LINE,
-    **{status: schema for status, schema in documentation.answers({}, 400, 403, 404).items() if status != 200},
+    **{status: schema for status, schema in documentation.answers({}, 403, 404).items() if status != 200},
 }
 
 

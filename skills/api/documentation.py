@@ -6,7 +6,7 @@ from drf_spectacular.utils import OpenApiParameter
 
 from kit.openapi import ERROR, Schema, answers, body, form
 
-__all__ = ["ERROR", "Schema", "answers", "body", "form"]
+__all__ = ["ERROR", "Schema", "answers", "body", "form", "listed", "of_work"]
 
 _SKILL = form(
     {
@@ -93,18 +93,54 @@ _RUN["properties"]["guardrails"] = {
     ),
     "description": "What the skill's checks found and let pass; absent when there is nothing to tell.",
 }
+
+
+def listed(one: Schema) -> Schema:
+    """This function will describe a page of a list."""
+    after = "For `after`, to see the next page."
+    return form(
+        {
+            "data": {"type": "array", "items": one},
+            "has_more": {"type": "boolean"},
+            "next": {"type": ["string", "null"], "description": after},
+        }
+    )
+
+
+def of_work(one: Schema) -> tuple[dict[int, Schema], ...]:
+    """This function will describe what is worked on in the background: taken in, one, many, cancelled, resumed."""
+    taken_in = answers(one, 400, 403, 404, 409, 413, 415, 422)
+    return (
+        {202 if status == 200 else status: answer for status, answer in taken_in.items()},
+        answers(one, 403, 404),
+        answers(listed(one), 400, 403),
+        answers(one, 403, 404, 409),
+        answers(one, 400, 403, 404, 409, 413, 415),
+    )
+
+
 SKILLS = answers(form({"data": {"type": "array", "items": _SKILL}}), 403)
 SKILL = answers(_SKILL, 403, 404)
-RUN = answers(_RUN, 400, 402, 403, 404, 409, 413, 422, 429, 502, 504, 529)
-_FAILURES = (400, 402, 403, 404, 409, 410, 413, 422, 429)
+RUN = answers(_RUN, 400, 402, 403, 404, 409, 413, 415, 422, 429, 502, 504, 529)
+COMPLETION = {status: answer for status, answer in RUN.items() if status != 404}  # it names no skill
 _EVENTS = {
     "type": "object",
     "properties": {"event": {"type": "string"}, "data": {}},
     "description": "Server-sent events, as docs/streaming.md describes them.",
 }
-STREAM: dict[Any, Any] = {
-    (200, "text/event-stream"): _EVENTS,
-    **{status: schema for status, schema in answers({}, *_FAILURES).items() if status != 200},
+
+
+def streamed(*errors: int) -> dict[Any, Any]:
+    """This function will describe a stream of events; the errors are those that come before its first event."""
+    refused = {status: schema for status, schema in answers({}, *errors).items() if status != 200}
+    return {(200, "text/event-stream"): _EVENTS, **refused}
+
+
+STREAM = streamed(400, 402, 403, 404, 409, 413, 415, 422, 429)
+RESUMED_STREAM = streamed(400, 403, 404, 410)
+FOLLOWED = {
+    **streamed(403, 404),
+    (200, "application/json"): form({"data": {"type": "array", "items": {"type": "object"}}}),
 }
 TICKET = answers(
     form(

@@ -82,7 +82,7 @@ _MODELS = _answered(
 )
 _REFUSED = {
     status: answer
-    for status, answer in answers(_MESSAGE, 400, 402, 403, 404, 413, 429, 502, 504, 529).items()
+    for status, answer in answers(_MESSAGE, 400, 402, 403, 404, 409, 413, 415, 422, 429, 502, 504, 529).items()
     if status != 200
 }
 _STREAM: Schema = {
@@ -92,6 +92,6 @@ _STREAM: Schema = {
     "required": ["event", "data"],
 }
 MESSAGE: dict[Any, Schema] = {(200, "application/json"): _MESSAGE, (200, "text/event-stream"): _STREAM, **_REFUSED}
-COUNT = answers(_answered({"input_tokens": {"type": "integer"}}), 400, 403, 404, 413, 429, 502, 504, 529)
+COUNT = answers(_answered({"input_tokens": {"type": "integer"}}), 400, 403, 404, 413, 415, 429, 502, 504, 529)
 MODELS = answers(_MODELS, 400, 403)
 MODEL = answers(_MODEL, 403, 404)

@@ -73,7 +73,7 @@ class StreamView(AsyncAPIView):
     @extend_schema(
         operation_id="continue_stream",
         parameters=[documentation.LAST_EVENT_ID],
-        responses=documentation.STREAM,
+        responses=documentation.RESUMED_STREAM,
         tags=["skills"],
     )
     async def get(self, request: Request, run_id: str) -> HttpResponseBase:

@@ -86,7 +86,7 @@ class CompletionsView(AsyncAPIView):
         operation_id="create_completion",
         parameters=[documentation.IDEMPOTENCY_KEY, documentation.CACHE_CONTROL],
         request=documentation.body(bodies.COMPLETION),
-        responses=documentation.RUN,
+        responses=documentation.COMPLETION,
         tags=["skills"],
     )
     async def post(self, request: Request) -> HttpResponseBase:

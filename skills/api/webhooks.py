@@ -35,20 +35,25 @@ _ROTATE: dict[str, Any] = {
 }
 
 
-_ANSWERS = documentation.answers({"type": "object", "additionalProperties": True}, 400, 403, 404)
+_ANY: dict[str, Any] = {"type": "object", "additionalProperties": True}
+_MANY = documentation.answers(documentation.form({"data": {"type": "array", "items": _ANY}}), 403)
+_ONE = documentation.answers(_ANY, 403, 404)
+_CHANGED = documentation.answers(_ANY, 400, 403, 404, 413, 415)
+_ADDED = {201: _ANY, **documentation.answers(_ANY, 400, 403, 413, 415)}
+_SENT_AGAIN = {202 if status == 200 else status: answer for status, answer in _ONE.items()}
 
 
 class EndpointsView(AsyncAPIView):
     """All endpoints of a tenant."""
 
-    @extend_schema(operation_id="list_webhook_endpoints", responses=_ANSWERS, tags=["webhooks"])
+    @extend_schema(operation_id="list_webhook_endpoints", responses=_MANY, tags=["webhooks"])
     async def get(self, request: Request) -> Response:
         """List endpoints."""
         caller = await callers.of_request(request, verb="read", fresh=True)
         return respond({"data": [_described(row) for row in await endpoints.every(caller.tenant_id)]}, request=request)
 
     @extend_schema(
-        operation_id="add_webhook_endpoint", responses=_ANSWERS, request=documentation.body(_ADD), tags=["webhooks"]
+        operation_id="add_webhook_endpoint", responses=_ADDED, request=documentation.body(_ADD), tags=["webhooks"]
     )
     async def post(self, request: Request) -> Response:
         """Add an endpoint; its secret is in this answer alone."""
@@ -61,7 +66,7 @@ class EndpointsView(AsyncAPIView):
 class EndpointView(AsyncAPIView):
     """One endpoint."""
 
-    @extend_schema(operation_id="get_webhook_endpoint", responses=_ANSWERS, tags=["webhooks"])
+    @extend_schema(operation_id="get_webhook_endpoint", responses=_ONE, tags=["webhooks"])
     async def get(self, request: Request, endpoint_id: str) -> Response:
         """Show an endpoint with its latest deliveries and their attempts."""
         caller = await callers.of_request(request, verb="read", fresh=True)
@@ -69,7 +74,7 @@ class EndpointView(AsyncAPIView):
         sent = await delivery.page(caller.tenant_id, row["id"])
         return respond({**_described(row), "deliveries": [_sent(one) for one in sent]}, request=request)
 
-    @extend_schema(operation_id="remove_webhook_endpoint", responses=_ANSWERS, tags=["webhooks"])
+    @extend_schema(operation_id="remove_webhook_endpoint", responses=_ONE, tags=["webhooks"])
     async def delete(self, request: Request, endpoint_id: str) -> Response:
         """Stop all messages to an endpoint."""
         caller = await callers.of_request(request, verb="run", fresh=True)
@@ -81,7 +86,7 @@ class RotateView(AsyncAPIView):
     """A new secret for an endpoint."""
 
     @extend_schema(
-        operation_id="rotate_webhook_secret", responses=_ANSWERS, request=documentation.body(_ROTATE), tags=["webhooks"]
+        operation_id="rotate_webhook_secret", responses=_CHANGED, request=documentation.body(_ROTATE), tags=["webhooks"]
     )
     async def post(self, request: Request, endpoint_id: str) -> Response:
         """Begin to sign with a new secret, and for the overlap with the old one too."""
@@ -97,7 +102,7 @@ class RotateView(AsyncAPIView):
 class RedeliverView(AsyncAPIView):
     """Sending a message again."""
 
-    @extend_schema(operation_id="redeliver_webhook", responses=_ANSWERS, request=None, tags=["webhooks"])
+    @extend_schema(operation_id="redeliver_webhook", responses=_SENT_AGAIN, request=None, tags=["webhooks"])
     async def post(self, request: Request, delivery_id: str) -> Response:
         """Send a message again within seconds, whatever became of it before."""
         caller = await callers.of_request(request, verb="run", fresh=True)
