@@ -280,6 +280,26 @@ class ProvisionalUsage(models.Model):
         return f"{self.tenant_id}/{self.number} {self.state}"
 
 
+class BudgetVersion(models.Model):
+    """What a budget was from an instant on, its increases included; the database keeps it whenever one is changed."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
+    skill = models.CharField(max_length=64, default="", db_default="")
+    window = models.CharField(max_length=8)
+    limit_tokens = models.BigIntegerField(null=True)
+    limit_micros = models.BigIntegerField(null=True)
+    increases = models.JSONField(help_text="Each with tokens, micros, starts_at and ends_at.")
+    is_gone = models.BooleanField(default=False, db_default=False)
+    since = models.DateTimeField()
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "window", "since"], name="budget_versions_by_time")]
+
+    def __str__(self) -> str:
+        return f"tenant {self.tenant_id} key {self.key_id} {self.skill} per {self.window} since {self.since}"
+
+
 class Tariff(models.Model):
     """What a tenant is charged from a day on: a markup on the provider's price, and own prices for some models.
 

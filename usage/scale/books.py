@@ -49,6 +49,10 @@ FROM (
 ) o LEFT JOIN seed_month m ON m.tenant_id = o.tenant_id AND m.key_id IS NOT DISTINCT FROM o.key_id
 GROUP BY o.tenant_id, o.key_id
 """
+# They were there from the beginning.
+_VERSIONS = """
+UPDATE usage_budgetversion v SET since = t.created_at FROM tenants_tenant t WHERE t.id = v.tenant_id AND t.id = ANY (%(tenants)s)
+"""
 _ACCOUNTS = """
 INSERT INTO usage_budgetaccount (tenant_id, key_id, "window", period, settled_tokens, settled_micros)
 SELECT tenant_id, key_id, 'month', month, tokens, micros FROM seed_month
@@ -74,7 +78,17 @@ def make(tenants: list[Tenant], *, now: datetime) -> None:
     """This function will derive all that is kept beside the events; to be called within their transaction."""
     numbers: dict[str, Any] = {"tenants": [tenant.pk for tenant in tenants], "now": now}
     with connection.cursor() as cursor:
-        for statement in (_ROLLUPS, _REVISIONS, _PROVISIONAL, _MONTHS, _BUDGETS, _ACCOUNTS, _REFUSALS, _AUDIT):
+        for statement in (
+            _ROLLUPS,
+            _REVISIONS,
+            _PROVISIONAL,
+            _MONTHS,
+            _BUDGETS,
+            _VERSIONS,
+            _ACCOUNTS,
+            _REFUSALS,
+            _AUDIT,
+        ):
             cursor.execute(statement, numbers)
         alerts.raise_budgets()
         cursor.execute(_SENT, numbers)  # nobody is to get mail about what never happened
