@@ -12,6 +12,8 @@ from config import worker
 from kit import pulse
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# Celery would run Django's checks, which load every page, and say nothing of what they find.
+os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 
 app = Celery("skillgate")
 app.conf.update(

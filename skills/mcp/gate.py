@@ -1,23 +1,19 @@
 """The door of `/mcp`: host, key and body are checked here, before the protocol sees anything of a request."""
 
 import asyncio
+import importlib
 import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
-import mcp_types as types
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
-from mcp.server.lowlevel import Server
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
 
-from kit import loops, request_ids, strict_json
+from kit import request_ids, strict_json
 from kit.errors import (
     InvalidRequest,
     MethodNotAllowed,
@@ -26,7 +22,6 @@ from kit.errors import (
     SkillgateError,
     UnsupportedMediaType,
 )
-from skills.mcp import tools
 from tenants.api import callers
 from tenants.keys import Caller
 
@@ -34,26 +29,16 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_INSTRUCTIONS = (
-    "Each tool is a skill of this platform: a task that Claude carries out in a fixed form. Calls count against the "
-    "key's rate limits and token budgets; a refused call says what would pass."
-)
+Fault = dict[str, int | str]
+
+CALLER = "skillgate.caller"
+REQUEST_ID = "skillgate.request_id"
+_PARSE_ERROR, _INVALID_REQUEST = -32700, -32600  # JSON-RPC's own
+_protocol: list[ModuleType] = []
 
 
 class Gate:
-    """An ASGI application. It needs no lifespan: what the protocol keeps running starts with an event loop's first request."""
-
-    def __init__(self) -> None:
-        self._server: Server[Any] = Server(
-            "skillgate",
-            version="1",
-            title="Skillgate",
-            instructions=_INSTRUCTIONS,
-            on_list_tools=tools.list_tools,
-            on_call_tool=tools.call_tool,
-        )
-        self._managers: WeakKeyDictionary[asyncio.AbstractEventLoop, StreamableHTTPSessionManager] = WeakKeyDictionary()
-        self._starting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+    """An ASGI application. It needs no lifespan: the first admitted message loads the protocol, in a thread."""
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         headers = _headers(scope)
@@ -70,34 +55,15 @@ class Gate:
             if (fault := _fault(body)) is not None:
                 await _refuse_body(fault, send=signed)
                 return
-            inner = {**scope, tools.CALLER: caller, tools.REQUEST_ID: request_id}
-            await (await self._manager()).handle_request(inner, _replayed(body, receive), signed)
+            inner = {**scope, CALLER: caller, REQUEST_ID: request_id}
+            sessions = await (await _loaded()).sessions()
+            await sessions.handle_request(inner, _replayed(body, receive), signed)
 
-    async def _manager(self) -> StreamableHTTPSessionManager:
-        loop = asyncio.get_running_loop()
-        async with self._starting.setdefault(loop, asyncio.Lock()):
-            if loop not in self._managers:
-                self._managers[loop] = await self._started()
-        return self._managers[loop]
 
-    async def _started(self) -> StreamableHTTPSessionManager:
-        manager = StreamableHTTPSessionManager(
-            self._server,
-            stateless=True,
-            max_request_body_size=settings.MAX_BODY_BYTES,
-            # Checked at the door already, by the patterns of ALLOWED_HOSTS, which this list cannot express.
-            security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-        )
-        is_running = asyncio.Event()
-
-        async def run() -> None:
-            async with manager.run():
-                is_running.set()
-                await asyncio.get_running_loop().create_future()
-
-        loops.start(run(), name="mcp")
-        await is_running.wait()
-        return manager
+async def _loaded() -> ModuleType:
+    if not _protocol:
+        _protocol.append(await asyncio.to_thread(importlib.import_module, f"{__package__}.protocol"))
+    return _protocol[0]
 
 
 async def _admitted(scope: Message, headers: dict[str, str]) -> Caller:
@@ -150,18 +116,18 @@ async def _body(receive: Receive) -> bytes | None:
             return b"".join(parts)
 
 
-def _fault(body: bytes) -> types.ErrorData | None:
+def _fault(body: bytes) -> Fault | None:
     """Find what makes a body no message at all; what is wrong within one is the protocol's to say."""
     try:
         message = strict_json.loads(body, max_bytes=settings.MAX_BODY_BYTES)
     except InvalidRequest as fault:
-        return types.ErrorData(code=types.PARSE_ERROR, message=fault.message)
+        return {"code": _PARSE_ERROR, "message": fault.message}
     if _is_message(message):
         return None
     wanted = (
         'The body must be one JSON-RPC message: an object with "jsonrpc": "2.0", a method, and the id of a request.'
     )
-    return types.ErrorData(code=types.INVALID_REQUEST, message=wanted)
+    return {"code": _INVALID_REQUEST, "message": wanted}
 
 
 def _is_message(value: Any) -> bool:
@@ -214,8 +180,8 @@ async def _refuse(error: SkillgateError, *, request_id: str, send: Send) -> None
     await _answer(error.envelope(request_id=request_id), status=error.status, headers=error.headers, send=send)
 
 
-async def _refuse_body(fault: types.ErrorData, *, send: Send) -> None:
-    content = {"jsonrpc": "2.0", "id": None, "error": {"code": fault.code, "message": fault.message}}
+async def _refuse_body(fault: Fault, *, send: Send) -> None:
+    content = {"jsonrpc": "2.0", "id": None, "error": fault}
     await _answer(content, status=HTTPStatus.BAD_REQUEST, headers={}, send=send)
 
 

@@ -13,14 +13,13 @@ from skills import catalog, runs
 from skills.api import rendering, views
 from skills.events import RunCompleted, RunFailed, RunStarted, RunText
 from skills.mcp import promises
+from skills.mcp.gate import CALLER, REQUEST_ID
 from skills.runs import Order, Run
 from skills.versions import Version
 from tenants.keys import Caller
 
 Context = ServerRequestContext[Any, Any]
 
-CALLER = "skillgate.caller"
-REQUEST_ID = "skillgate.request_id"
 USAGE = "skillgate/usage"
 _LIST_LIVES_MS = 30_000
 _PROGRESS_SECONDS = 0.2

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from kit import commands
 from skills.webhooks import alerts
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Print the secret."""
 
     help = "Print the Standard Webhooks secret of SKILLGATE_ALERT_WEBHOOK_URL."

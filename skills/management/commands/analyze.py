@@ -10,11 +10,11 @@ from typing import Any
 from uuid import UUID
 
 from django.core.files import File
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from kit import clock, ids, money
+from kit import clock, commands, ids, money
 from kit.errors import SkillgateError
 from skills import catalog
 from skills.analyses import dispatch, engine, reading, submission, uploads, worker
@@ -29,7 +29,7 @@ _MOST_TURNS = 10_000
 _PATIENCE_SECONDS = 3.0  # for a worker to take it up; then this process does
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Analyse files with live progress."""
 
     help = "Analyse files; the key comes from SKILLGATE_API_KEY. The result goes to stdout or to --output."

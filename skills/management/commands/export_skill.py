@@ -4,14 +4,15 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from kit import commands
 from skills import folders
 from skills.models import PRODUCTION, SkillVersion
 from tenants.models import Tenant
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Write a skill as a folder in the Agent Skills layout."""
 
     help = "Write a tenant's skill, with its cases, as a folder in the Agent Skills layout."

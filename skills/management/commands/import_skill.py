@@ -4,15 +4,16 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from kit import commands
 from kit.errors import SkillgateError
 from skills import catalog, folders
 from skills.folders import Taken
 from tenants.models import Tenant
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Publish a folder in the Agent Skills layout as the next version of a tenant's skill."""
 
     help = "Publish a folder, or a zip of one, as the next version of a tenant's skill; it moves no label."

@@ -4,13 +4,14 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from kit import commands
 from kit.errors import InvalidRequest
 from skills import catalog
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Bring the built-in skills in the database up to their folders; safe to run again and at once."""
 
     help = "Load the built-in skills from their folders; running it again changes nothing."

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from kit import commands
 from skills import caching
 from skills.catalog.files import NAME
 from tenants.management import speaking
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Remove kept answers."""
 
     help = "Remove a tenant's kept answers, of one skill or of all; the next calls go to Claude again."

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from kit import commands
 from tenants import tenants
 from tenants.management import speaking
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Create a tenant; prints its slug."""
 
     help = "Create a tenant with its monthly token budget; prints its slug on stdout."

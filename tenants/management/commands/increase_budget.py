@@ -3,16 +3,16 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from kit import clock
+from kit import clock, commands
 from tenants import budgets
 from tenants.management import speaking
 
 _MOST_HOURS = 24 * 366
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Raise a budget; the addition ends by itself."""
 
     help = "Raise a budget for some hours; the addition ends by itself."

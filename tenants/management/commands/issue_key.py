@@ -3,16 +3,16 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from kit import clock
+from kit import clock, commands
 from tenants import keys
 from tenants.management import speaking
 
 _MOST_DAYS = 36_500
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Issue an API key; prints only the key on stdout."""
 
     help = "Issue an API key with its monthly token budget; prints only the key on stdout, everything else on stderr."

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
+from kit import commands
 from tenants import provider_keys
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Encrypt every stored secret under the first of the field keys."""
 
     help = "Encrypt stored secrets under the first of SKILLGATE_FIELD_KEYS; afterwards the others may be dropped."

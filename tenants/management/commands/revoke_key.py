@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
-from kit import clock
+from kit import clock, commands
 from tenants import keys
 from tenants.management import speaking
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Revoke an API key."""
 
     help = "End an API key at once and for good."

@@ -3,14 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
-from kit import clock
+from kit import clock, commands
 from tenants import keys
 from tenants.management import speaking
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Rotate an API key; prints only the successor on stdout."""
 
     help = "Issue a key's successor on the same limits and budget; prints only the new key on stdout."

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from kit import clock
+from kit import clock, commands
 from tenants import budgets
 from tenants.management import speaking
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Set a budget, or remove an optional one."""
 
     help = "Set a budget of a tenant, a key or a skill; --remove takes an optional one away."

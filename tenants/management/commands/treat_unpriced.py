@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from kit import commands
 from tenants import tenants
 from tenants.management import speaking
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Set a tenant's policy for unpriced models."""
 
     help = "Refuse a tenant's calls of models without a price, or flag them; --policy platform goes by the platform's setting."

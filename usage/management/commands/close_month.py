@@ -3,14 +3,15 @@
 from datetime import date
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from kit import commands
 from kit.errors import SkillgateError
 from tenants.models import Tenant
 from usage import closing
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Close a month, or show how a tenant's months stand."""
 
     help = "Close a tenant's month that is over, or, without --month, show how its months stand."

@@ -3,14 +3,15 @@
 from datetime import date
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from kit import commands
 from kit.errors import NotFound
 from tenants.models import Tenant
 from usage import seals
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Write a receipt of sealed days as JSON."""
 
     help = "Write sealed days as a JSON receipt; examples/check_receipt.py checks it without the platform."

@@ -5,15 +5,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from kit import clock
+from kit import clock, commands
 from kit.errors import InvalidRequest
 from usage import pricing
 from usage.pricing import previews
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Load a price file; the shipped one by default."""
 
     help = "Load prices from a TOML file (default: the shipped ones) as a new price version."

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from kit import clock
+from kit import clock, commands
 from kit.errors import InvalidRequest
 from tenants.models import Tenant
 from usage.pricing import previews, tariffs
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Load a tariff for a tenant."""
 
     help = "Load a tenant's tariff (markup and own prices, from a day on) from a TOML file."

@@ -6,15 +6,15 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from kit import clock, money
+from kit import clock, commands, money
 from kit.errors import SkillgateError
 from usage import reconciliation
 from usage.reconciliation.models import Reconciliation
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Compare days with the provider's Usage and Cost reports."""
 
     help = "Compare UTC days with the provider's reports (Admin API, or its CSV exports), sorted into named buckets."

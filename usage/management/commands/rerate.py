@@ -5,15 +5,15 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from kit import money
+from kit import commands, money
 from kit.errors import SkillgateError
 from tenants.models import Tenant
 from usage import closing
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Preview or book a re-rating."""
 
     help = "Show per tenant what another price of a model would mean for past days; --apply books it as adjustments."

@@ -3,14 +3,14 @@
 from time import monotonic
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from kit import clock
+from kit import clock, commands
 from kit.errors import SkillgateError
 from usage import scale
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Make many tenants with months of use."""
 
     help = "Make tenants, keys and usage events, millions if asked, that `verify_ledger` finds true. For measurements."

@@ -4,15 +4,15 @@ import json
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from kit import clock
+from kit import clock, commands
 from kit.errors import InvalidRequest
 from usage import verification
 from usage.verification import Report
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Check every invariant of the ledger in its rows."""
 
     help = "Check the ledger's invariants row by row; exits with 1 if anything is not as it must be."

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from console import demo
-from kit import clock
+from kit import clock, commands
 
 _STEPS = (
     ("migrate", "Migrating the database"),
@@ -19,7 +19,7 @@ _STEPS = (
 )
 
 
-class Command(BaseCommand):
+class Command(commands.Command):
     """Migrate, load skills and prices, and seed the demo tenant."""
 
     help = "Migrate, load skills and prices, seed the demo tenant; prints how to use it. For development only."
