@@ -33,6 +33,7 @@ class Entry:
     user_id: str | None = None
     client_reference: str | None = None
     service_tier: str = "standard"
+    betas: str = ""
 
     def record(self) -> Json:
         """Return the entry as it is written."""

@@ -88,6 +88,7 @@ def _open(
         stream=bool(body.get("stream")),
         user_id=(body.get("metadata") or {}).get("user_id"),
         client_reference=exchange.header(b"x-client-reference") or None,
+        betas=exchange.header(b"anthropic-beta"),
     )
     chunk_ms = state.settings.chunk_ms if plan.chunk_ms is None else plan.chunk_ms
     return delivery.Call(

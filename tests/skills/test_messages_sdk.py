@@ -61,6 +61,18 @@ def test_answers_carry_the_request_id_and_the_limits(client: anthropic.Anthropic
     assert int(response.headers["anthropic-ratelimit-tokens-remaining"]) < 100_000_000
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_betas_reach_claude_as_they_were_asked_for(client: anthropic.Anthropic, key: Key, stream: bool) -> None:
+    asked = {"anthropic-beta": "interleaved-thinking-2025-05-14,token-efficient-2026-01-01"}
+
+    answer = client.messages.create(model=MODEL, max_tokens=100, messages=HELLO, stream=stream, extra_headers=asked)
+    for _ in answer if isinstance(answer, anthropic.Stream) else ():
+        pass
+
+    assert [entry["betas"] for entry in key.billed()] == [asked["anthropic-beta"]]
+    key.assert_books_agree()
+
+
 def test_a_stream_ends_in_the_same_message_and_is_booked_before_it_ends(
     client: anthropic.Anthropic, gateway: Gateway, key: Key
 ) -> None:

@@ -4,9 +4,11 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from kit import clock
@@ -71,17 +73,28 @@ def test_a_key_makes_a_stream_once_without_redis_too(alone: Live, valkey: Valkey
     assert len(alone.closed_events()) == 1
 
 
-def test_sockets_open_and_tickets_say_that_they_cannot_be_had(alone: Live, valkey: Valkey) -> None:
+def test_sockets_run_skills_and_tickets_say_that_they_cannot_be_had(alone: Live, valkey: Valkey) -> None:
     valkey.kill()
 
     ticket = httpx2.post(f"{alone.base_url}/v1/tickets", headers=alone.headers, timeout=10)
     url = f"{alone.base_url.replace('http', 'ws', 1)}/v1/ws"
+    events: list[dict[str, Any]] = []
     with connect(url, additional_headers=alone.headers) as connection:
-        connection.send(json.dumps({"type": "ping", "id": "p"}))
-        answer = json.loads(connection.recv(timeout=5))
+        connection.send(json.dumps({"type": "run", "id": "r", "skill": "summarize", **text_input(), "resumable": True}))
+        while not events or events[-1]["event"] not in ("done", "error"):
+            events.append(json.loads(connection.recv(timeout=15)))
+    with connect(f"{url}?ticket=sgt_{'x' * 43}") as refused:
+        refusal = json.loads(refused.recv(timeout=15))
+        with pytest.raises(ConnectionClosed) as closed:
+            refused.recv(timeout=15)
 
     assert ticket.status_code == 503
-    assert answer["event"] == "pong"
+    assert events[0]["data"]["resumable"] is False
+    assert [events[0]["event"], events[-1]["event"]] == ["run.started", "done"]
+    assert refusal["data"]["error"]["type"] == "api_error"
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1013  # the key would do: it is the ticket that cannot be checked
+    assert [event["state"] for event in alone.closed_events()] == ["settled"]
 
 
 def test_a_revoked_key_ends_its_streams_within_fifteen_seconds(alone: Live, valkey: Valkey) -> None:
