@@ -5,7 +5,7 @@ Names in camel case are Twisted's, which calls them.
 
 # daphne has no types, and Twisted's names are in camel case:
 # mypy: allow-untyped-calls, allow-subclassing-any
-# ruff: noqa: N802
+# ruff: noqa: N802, N815
 
 import asyncio
 import logging
@@ -32,6 +32,7 @@ class HardenedRequest(WebRequest):
 
     body_limit = limits.MEBIBYTE
     _response_started: bool
+    sentLength: int
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(channel, *args, **kwargs)
@@ -165,7 +166,11 @@ class HardenedRequest(WebRequest):
         if declared is not None and (total > declared or (is_last and total < declared)):
             mismatch = f"The answer has {total} bytes where its Content-Length says {declared}"
             raise ValueError(mismatch)
-        Request.write(self, body)
+        if not self.chunked:
+            Request.write(self, body)
+        elif body and not self._disconnected:
+            self.sentLength = total
+            self.channel.write_through(b"%x\r\n%b\r\n" % (len(body), body))
 
     def _scope(self) -> dict[str, Any]:
         has_address = hasattr(self.client, "host") and hasattr(self.client, "port")
