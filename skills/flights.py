@@ -87,6 +87,14 @@ class Flight(ABC, Generic[Said]):
         finally:
             self._leave()
 
+    async def batches(self) -> AsyncGenerator[list[Said], None]:
+        """This function will yield the same, as much at a time as has been said."""
+        try:
+            while batch := self._said(await self._queue.get()):
+                yield batch
+        finally:
+            self._leave()
+
     @abstractmethod
     async def perform(self) -> Said:
         """This function will do the work and return the last thing to say."""
@@ -177,6 +185,18 @@ class Flight(ABC, Generic[Said]):
                 await self._queue.put(said)
         except TimeoutError:
             self._leave()
+
+    def _said(self, said: Said | None) -> list[Said]:
+        """All that waits in the queue after `said`; the end stays there, to be found next time."""
+        batch: list[Said] = []
+        while said is not None:
+            batch.append(said)
+            if self._queue.empty():
+                return batch
+            said = self._queue.get_nowait()
+        if batch:
+            self._queue.put_nowait(None)
+        return batch
 
     def _leave(self) -> None:
         self._is_listened_to = False

@@ -124,10 +124,11 @@ async def _open_once(order: Order, key: str, said: bytes) -> Opened:
 
 
 async def _live(run: Run, encode: Encoder) -> Frames:
-    async with aclosing(run.events()) as events:
-        async for said in events:
-            for frame in encode(said):
-                yield frame
+    async with aclosing(run.batches()) as batches:
+        async for batch in batches:
+            for said in batch:
+                for frame in encode(said):
+                    yield frame
 
 
 async def _joined(found: UnderWay, caller: Caller) -> Frames:

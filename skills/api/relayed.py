@@ -31,24 +31,28 @@ async def stream(request: Request, ask: Ask) -> HttpResponseBase:
         said = idempotency.digest(request.path, request.data)
         return await retries.detached(_once(request, ask, key, said))
     relay = await messages.start(ask)
-    events = relay.events()
+    batches = relay.batches()
     try:
-        first = await anext(events)
-        if isinstance(first, SkillgateError):
-            raise first
+        first = await anext(batches)
+        if isinstance(first[0], SkillgateError):
+            raise first[0]
     except BaseException:
-        await events.aclose()
+        await batches.aclose()
         raise
-    return EventStream(_frames(first, events, request=request), headers=relay.admitted.decision.headers())
+    return EventStream(_frames(first, batches, request=request), headers=relay.admitted.decision.headers())
 
 
 async def _frames(
-    first: Relayed, events: AsyncGenerator[Relayed, None], *, request: Request
+    first: list[Relayed], batches: AsyncGenerator[list[Relayed], None], *, request: Request
 ) -> AsyncGenerator[bytes, None]:
-    async with aclosing(events):
-        yield _frame(first, request=request)
-        async for said in events:
-            yield _frame(said, request=request)
+    async with aclosing(batches):
+        yield _joined(first, request=request)
+        async for batch in batches:
+            yield _joined(batch, request=request)
+
+
+def _joined(batch: list[Relayed], *, request: Request) -> bytes:
+    return b"".join([_frame(said, request=request) for said in batch])
 
 
 def _frame(said: Relayed, *, request: Request) -> bytes:

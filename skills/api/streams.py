@@ -3,8 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, suppress
-from typing import Any
+from contextlib import aclosing
 
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -18,14 +17,14 @@ from kit.rest import AsyncAPIView
 from kit.wire import JSON
 from skills import connections, replay
 from skills.api import bodies, documentation, frames, opening, retries, views
+from skills.api.lines import Line
 from skills.api.opening import EVENT_STREAM, Frames, Opened
-from skills.replay import DONE, Frame
+from skills.replay import DONE
 from tenants.api import callers
 from tenants.keys import Caller
 
 log = logging.getLogger(__name__)
 
-SILENCE_SECONDS = 15.0
 _FAREWELL_SECONDS = 0.5
 _HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
@@ -104,54 +103,22 @@ async def respond(request: Request, caller: Caller, opened: Opened) -> EventStre
 
 
 async def relayed(source: Frames, *, caller: Caller, request_id: str | None) -> AsyncGenerator[bytes, None]:
-    """This function will yield a stream as it is sent, kept alive, to its end or until the caller may hear no more."""
-    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    with connections.held(caller, end=lambda: None if ended.done() else ended.set_result(None)):
-        try:
-            async with aclosing(source):
-                async for content in _kept_alive(source, ended=ended):
-                    yield content
-        except SkillgateError as error:
-            yield sse.encode("error", error.envelope(request_id=request_id)) + DONE
-        except Exception:
-            log.exception("a stream of request %s broke", request_id)
-            broken = SkillgateError("Something went wrong on our side. Quote the request id if you report it.")
-            yield sse.encode("error", broken.envelope(request_id=request_id)) + DONE
-
-
-async def _kept_alive(source: Frames, *, ended: "asyncio.Future[None]") -> AsyncGenerator[bytes, None]:
-    """Yield frames, a comment in every silence, and raise when the caller may hear no more.
+    """This function will yield a stream as it is sent, kept alive, to its end or until the caller may hear no more.
 
     A run of the caller's own ends by itself then and says so; only what others began is cut off.
     """
-    coming: asyncio.Task[Frame] | None = None
     try:
-        while True:
-            coming = coming or asyncio.ensure_future(_next(source))
-            await _either(coming, ended, within=SILENCE_SECONDS)
-            if not coming.done() and ended.done():
-                await asyncio.wait({coming}, timeout=_FAREWELL_SECONDS)
-                if not coming.done():
-                    raise AuthenticationFailed
-            if coming.done():
-                frame = coming.result()
-                coming = None
-                yield frame.content
-                if frame.is_last:
-                    return
-            else:
-                yield sse.comment()
-    finally:
-        if coming is not None:
-            coming.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await coming
+        async with aclosing(source), Line(source) as line:
+            with connections.held(caller, end=lambda: _end_soon(line)):
+                async for content in line:
+                    yield content
+    except SkillgateError as error:
+        yield sse.encode("error", error.envelope(request_id=request_id)) + DONE
+    except Exception:
+        log.exception("a stream of request %s broke", request_id)
+        broken = SkillgateError("Something went wrong on our side. Quote the request id if you report it.")
+        yield sse.encode("error", broken.envelope(request_id=request_id)) + DONE
 
 
-async def _either(one: "asyncio.Future[Any]", other: "asyncio.Future[Any]", *, within: float) -> None:
-    await asyncio.wait({one, other}, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-
-
-async def _next(source: Any) -> Frame:
-    frame: Frame = await anext(source)
-    return frame
+def _end_soon(line: Line) -> None:
+    asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, line.cut, AuthenticationFailed())
