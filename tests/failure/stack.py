@@ -24,6 +24,8 @@ from embedded.warden import Warden
 ROOT = Path(__file__).resolve().parents[2]
 # How long the second web process lets calls go on after SIGTERM: 25 s unless set, too long for a test.
 GRACE_SECONDS = 8
+# How long Claude may be silent in the middle of an answer: 60 s unless set.
+SILENCE_SECONDS = 4
 _WEB = ("{python}", "-m", "server", "--host", "127.0.0.1", "--port", "{port}")
 _CELERY = ("{python}", "-m", "celery", "-A", "config.celery")
 _PLENTY = {"requests_per_minute": 1_000_000, "tokens_per_minute": 10_000_000_000, "concurrent_calls": 100_000}
@@ -154,6 +156,7 @@ class Stack:
             "CELERY_BROKER_URL": self.valkey.broker_url(),
             "ANTHROPIC_API_KEY": "emulator",
             "SKILLGATE_PROCESS_COUNT": "2",
+            "SKILLGATE_CLAUDE_SILENCE_SECONDS": str(SILENCE_SECONDS),
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         }
 

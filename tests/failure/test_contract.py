@@ -1,6 +1,18 @@
-"""The failure contract, a row at a time: what callers see while a part fails, and that the books are right after it.
+"""The failure contract, a row at a time: what callers see while a part fails, and that I1 to I5 hold after it.
 
-What is told more closely elsewhere (a killed web process, Redis or Postgres gone) is not repeated here.
+Which test of real processes shows what, beside the rows below:
+
+| part | killed | frozen (SIGSTOP) | slow | restarted | emptied |
+|---|---|---|---|---|---|
+| web | test_web, test_kill | here | here | test_web (SIGTERM), test_restarts | |
+| worker | here, test_kill; its analyses: tests/analyses/test_durability, test_mayhem | here | here | here | |
+| beat | here, test_kill | here | here | here | |
+| Redis | test_redis, test_kill | test_redis, test_kill | here | here | test_redis, test_kill |
+| Postgres | test_postgres, test_kill | test_postgres | here | here | |
+| Claude | here | here (a moment; longer than it may be silent) | here | here | |
+
+Retries, breakers and fallbacks, which answer Claude's typed errors, are tried in tests/resilience; a revoked key and
+a suspended tenant, with and without Redis, in test_revocation.
 """
 
 import asyncio
@@ -8,6 +20,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 
 import pytest
 
@@ -15,11 +28,12 @@ from embedded import waiting
 from embedded.child import Child
 from tests.failure import books, callers
 from tests.failure.callers import Told
-from tests.failure.stack import Stack
+from tests.failure.stack import SILENCE_SECONDS, Stack
 
-LASTS_SECONDS = 2.0
+LASTS_SECONDS = 1.5
+_BROKEN_SECONDS = 1.2
 # What the slowest may add (Postgres is given 3 s), with a margin for a machine that has much other work.
-LONGEST_SECONDS = LASTS_SECONDS + 3.0 + 5.0
+LONGEST_SECONDS = LASTS_SECONDS + SILENCE_SECONDS + 3.0 + 5.0
 _BEAT_SECONDS = 0.08
 
 Breaks = Callable[[Stack], AbstractAsyncContextManager[None]]
@@ -36,14 +50,16 @@ class Row:
     meanwhile: frozenset[int] = frozenset({200})
 
 
-def restarted(part: Part) -> Breaks:
+def restarted(*parts: Part) -> Breaks:
     """Stopped in good order and started again."""
 
     @asynccontextmanager
     async def breaks(stack: Stack) -> AsyncIterator[None]:
-        await asyncio.to_thread(part(stack).stop)
+        for part in parts:
+            await asyncio.to_thread(part(stack).stop)
         yield
-        await asyncio.to_thread(part(stack).start)
+        for part in parts:
+            await asyncio.to_thread(part(stack).start)
 
     return breaks
 
@@ -62,28 +78,28 @@ def killed(*parts: Part) -> Breaks:
     return breaks
 
 
-def stalled(part: Part, *, seconds: float) -> Breaks:
+def stalled(*parts: Part, seconds: float = _BROKEN_SECONDS) -> Breaks:
     """Frozen for some seconds."""
 
     @asynccontextmanager
     async def breaks(stack: Stack) -> AsyncIterator[None]:
-        thawing = asyncio.create_task(_freeze(part(stack), seconds=seconds))
+        thawing = asyncio.create_task(_freeze(*(part(stack) for part in parts), seconds=seconds))
         yield
         await thawing
 
     return breaks
 
 
-def slowed(part: Part, *, seconds: float) -> Breaks:
+def slowed(*parts: Part) -> Breaks:
     """At work only half of the time."""
 
     @asynccontextmanager
     async def breaks(stack: Stack) -> AsyncIterator[None]:
-        until = time.monotonic() + seconds
+        until = time.monotonic() + _BROKEN_SECONDS
 
         async def flicker() -> None:
             while time.monotonic() < until:
-                await _freeze(part(stack), seconds=_BEAT_SECONDS)
+                await _freeze(*(part(stack) for part in parts), seconds=_BEAT_SECONDS)
                 await asyncio.sleep(_BEAT_SECONDS)
 
         flickering = asyncio.create_task(flicker())
@@ -93,26 +109,46 @@ def slowed(part: Part, *, seconds: float) -> Breaks:
     return breaks
 
 
-async def _freeze(child: Child, *, seconds: float) -> None:
-    child.pause()
+async def _freeze(*children: Child, seconds: float) -> None:
+    for child in children:
+        child.pause()
     try:
         await asyncio.sleep(seconds)
     finally:
-        child.resume()
+        for child in children:
+            child.resume()
 
 
+_CLAUDE: Part = attrgetter("emulator")
+_WEB: Part = lambda stack: stack.webs[0]  # noqa: E731 - named as its neighbours are
+_WORKER: Part = attrgetter("worker")
+_BEAT: Part = attrgetter("beat")
+_REDIS: Part = attrgetter("valkey")
+_POSTGRES: Part = attrgetter("postgres")
 _REFUSED = frozenset({502, 503, 529})
+_TIMED_OUT = frozenset({504})
 _ROWS = (
-    Row("Claude killed", killed(lambda s: s.emulator), under_way=_REFUSED, meanwhile=_REFUSED),
-    Row("Claude stalled", stalled(lambda s: s.emulator, seconds=1.5)),
-    Row("Claude slow", slowed(lambda s: s.emulator, seconds=1.5)),
-    Row("a web process stalled", stalled(lambda s: s.webs[0], seconds=1.5)),
-    Row("worker and beat killed", killed(lambda s: s.worker, lambda s: s.beat)),
-    Row("the worker stalled", stalled(lambda s: s.worker, seconds=1.5)),
-    Row("Redis restarted", restarted(lambda s: s.valkey)),
-    Row("Redis slow", slowed(lambda s: s.valkey, seconds=1.5)),
-    Row("Postgres restarted", restarted(lambda s: s.postgres), meanwhile=frozenset({503})),
-    Row("Postgres slow", slowed(lambda s: s.postgres, seconds=1.5), meanwhile=frozenset({200, 503})),
+    Row("Claude killed", killed(_CLAUDE), under_way=_REFUSED, meanwhile=_REFUSED),
+    Row("Claude stalled", stalled(_CLAUDE)),
+    Row(
+        "Claude silent for too long",
+        stalled(_CLAUDE, seconds=SILENCE_SECONDS + 1.5),
+        under_way=_TIMED_OUT,
+        meanwhile=_TIMED_OUT,
+    ),
+    Row("Claude restarted", restarted(_CLAUDE), under_way=_REFUSED | {200}, meanwhile=_REFUSED),
+    Row("Claude slow", slowed(_CLAUDE)),
+    Row("a web process stalled", stalled(_WEB)),
+    Row("a web process slow", slowed(_WEB)),
+    Row("worker and beat killed", killed(_WORKER, _BEAT)),
+    Row("beat killed", killed(_BEAT)),
+    Row("worker and beat stalled", stalled(_WORKER, _BEAT)),
+    Row("worker and beat slow", slowed(_WORKER, _BEAT)),
+    Row("worker and beat restarted", restarted(_WORKER, _BEAT)),
+    Row("Redis restarted", restarted(_REDIS)),
+    Row("Redis slow", slowed(_REDIS)),
+    Row("Postgres restarted", restarted(_POSTGRES), meanwhile=frozenset({503})),
+    Row("Postgres slow", slowed(_POSTGRES), meanwhile=frozenset({200, 503})),
 )
 
 
