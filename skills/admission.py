@@ -7,8 +7,9 @@ Only when the bound does not fit a budget any more is Claude asked for the exact
 the last tokens of a budget can be used without slowing every call.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -23,6 +24,9 @@ from tenants.limits import refusals
 from usage import ledger, pricing
 from usage.ledger import Admission, Purpose, Reservation
 from usage.pricing import Book
+
+UNLIMITED_CHARACTERS = 4_096  # looking through so much costs no more than reading the request did
+Seen = TypeVar("Seen")
 
 
 class Purse(Protocol):
@@ -107,6 +111,25 @@ async def admit(
     return Admitted(
         caller, reservation, decision=decision, book=book, call_id=call_id, taken=taken, place=place, purse=purse
     )
+
+
+async def screened(caller: Caller, look: Callable[[], Awaitable[Seen]], *, characters: int) -> Seen:
+    """This function will look through what a call brings, before it is admitted; raises what `look` raises.
+
+    Looking through much takes time, so it is done under the key's rate limits, and a call that is refused for what it
+    brings counts as one; otherwise it could be refused again and again for nothing. Raises `RateLimited` too.
+    """
+    if characters <= UNLIMITED_CHARACTERS:
+        return await look()
+    call_id = f"screening {ids.uuid7()}"
+    await limits.take(caller, tokens=0, call_id=call_id)
+    try:
+        seen = await look()
+    except BaseException:
+        await limits.release(caller, call_id=call_id)
+        raise
+    await limits.cancel(caller, call_id=call_id)  # the call itself is about to be admitted
+    return seen
 
 
 async def admit_again(

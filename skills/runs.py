@@ -19,7 +19,7 @@ from kit.errors import (
     Unavailable,
 )
 from skills import answers, caching, fallbacks, guardrails, inflight, routing
-from skills.admission import Admitted, admit, admit_after_all, admit_again
+from skills.admission import Admitted, admit, admit_after_all, admit_again, screened
 from skills.caching import Alone, Entry, Found, Lead, Seat
 from skills.claude import StreamEvent
 from skills.events import CacheState, Fallback, RunCompleted, RunEvent, RunFailed, RunStarted, RunText
@@ -44,7 +44,7 @@ async def start(order: Order) -> "Run":
         raise InvalidRequest(
             f"The skill {order.version.skill!r} works on documents step by step: send them to POST /v1/analyses."
         )
-    guard = await guardrails.post(order.version, order.input)
+    guard = await guarded(order)
     if guard is not None:
         order = replace(order, input=guard.given)
     run_id = order.run_id or ids.uuid7()
@@ -61,6 +61,15 @@ async def start(order: Order) -> "Run":
     run = Run(prepared, run_id=run_id, admitted=admitted, guard=guard)
     run.begin()
     return run
+
+
+async def guarded(order: Order) -> Guard | None:
+    """This function will check an order's input by the skill's guardrails; None for a skill without any.
+
+    Raises `RequestTooLarge`, or `InvalidRequest` that names the check; `RateLimited` where there is much to look through.
+    """
+    size = guardrails.characters(order.version, order.input)
+    return await screened(order.caller, lambda: guardrails.post(order.version, order.input), characters=size)
 
 
 async def _admit(prepared: Prepared, *, run_id: UUID, purpose: Purpose | None = None) -> Admitted:

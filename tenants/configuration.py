@@ -1,7 +1,7 @@
 """What a tenant decides for itself: its name and time zone, who hears alerts, what is kept, which models may run."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -30,6 +30,7 @@ class Configuration:
     logs_prompts: bool = False
     allowed_models: Iterable[str] = ()
     allows_fallback: bool = True
+    messages_policy: dict[str, Any] = field(default_factory=dict)
 
     def columns(self) -> dict[str, Any]:
         """This function will return the tenant's columns; raises `InvalidRequest` for the first that cannot be."""
@@ -41,10 +42,11 @@ class Configuration:
             "logs_prompts": bool(self.logs_prompts),
             "allowed_models": scopes.names(self.allowed_models, field="allowed_models"),
             "allows_fallback": bool(self.allows_fallback),
+            "messages_policy": self.messages_policy,
         }
 
 
-NAMES = tuple(field.name for field in fields(Configuration))
+NAMES = tuple(one.name for one in fields(Configuration))
 
 
 def configure(tenant: Tenant, *, wanted: Configuration, actor: str, address: str = "") -> None:

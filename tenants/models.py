@@ -52,6 +52,12 @@ class Tenant(models.Model):
     allows_fallback = models.BooleanField(
         default=True, db_default=True, help_text="Whether another model may answer when a skill's own fails."
     )
+    messages_policy = models.JSONField(
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text="Guardrails of calls to /v1/messages, in the form of a skill's policy; empty: none.",
+    )
     provider_key_sealed = models.BinaryField(null=True, blank=True, help_text="Its own Anthropic key, encrypted.")
     provider_key_display = models.CharField(max_length=32, blank=True, default="", db_default="")
     provider_key_set_at = models.DateTimeField(null=True, blank=True)

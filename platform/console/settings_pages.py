@@ -1,5 +1,6 @@
 """What a tenant decides for itself, and its own Anthropic key, which is written and never read back."""
 
+import json
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -12,11 +13,36 @@ from django.views.decorators.debug import sensitive_post_parameters
 from console import scope
 from console.forms import ConsoleForm, LinesField, posted
 from console.pages import page, render
-from kit import clock
+from kit import clock, strict_json
+from kit.errors import InvalidRequest
+from skills import guardrails
 from tenants import configuration, provider_keys
 from tenants.configuration import Configuration
 
 HOME = "admin:settings"
+
+
+class RelayPolicyField(forms.CharField):
+    """The guardrails of calls to /v1/messages, written as JSON."""
+
+    widget = forms.Textarea
+
+    def prepare_value(self, value: Any) -> Any:
+        """This function will write a policy as JSON, and none as nothing."""
+        return json.dumps(value, ensure_ascii=False, indent=2) if value and isinstance(value, dict) else value or ""
+
+    def clean(self, value: Any) -> Any:
+        """This function will read a policy; refused with the path of its first fault."""
+        text: str = super().clean(value)
+        if not text:
+            return {}
+        try:
+            policy = strict_json.loads(text.encode("utf-8", "replace"))
+        except InvalidRequest as fault:
+            raise forms.ValidationError(f"This {fault.message.removeprefix('The request body ')}") from None
+        for path, why in guardrails.relay_faults(policy):
+            raise forms.ValidationError(f"{path or 'It'} {why}")
+        return policy
 
 
 class SettingsForm(ConsoleForm):
@@ -40,6 +66,12 @@ class SettingsForm(ConsoleForm):
     allowed_models = LinesField(label="Allowed models", help_text="One per line. Empty: every priced model.")
     allows_fallback = forms.BooleanField(
         required=False, label="Allow fallback", help_text="Another model may answer when a skill's own fails."
+    )
+    messages_policy = RelayPolicyField(
+        required=False,
+        max_length=20_000,
+        label="Guardrails of /v1/messages",
+        help_text="JSON, in the form of a skill's policy: max_input_bytes and guardrails. Empty: none.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -81,7 +81,7 @@ _RUN = form(
         "usage": _USAGE,
     }
 )
-_RUN["properties"]["guardrails"] = {
+FINDINGS: Schema = {
     "type": "array",
     "items": form(
         {
@@ -91,8 +91,9 @@ _RUN["properties"]["guardrails"] = {
             "count": {"type": "integer"},
         }
     ),
-    "description": "What the skill's checks found and let pass; absent when there is nothing to tell.",
+    "description": "What the checks of the skill or the tenant found and let pass; absent when there is nothing to tell.",
 }
+_RUN["properties"]["guardrails"] = FINDINGS
 
 
 def listed(one: Schema) -> Schema:

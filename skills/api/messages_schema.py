@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from skills.api.documentation import answers
+from skills.api.documentation import FINDINGS, answers
 
 Schema = dict[str, Any]
 
@@ -62,7 +62,9 @@ _MESSAGE = _answered(
         "stop_reason": {"type": ["string", "null"]},
         "stop_sequence": {"type": ["string", "null"]},
         "usage": {"type": "object", "description": "Anthropic's own counts."},
-    }
+        "guardrails": FINDINGS,
+    },
+    "guardrails",
 )
 _MODEL = _answered(
     {

@@ -3,7 +3,18 @@
 docs/guardrails.md says what each check covers and what a repeatable run over a corpus measured.
 """
 
-from skills.guardrails.guard import Guard, post
-from skills.guardrails.plans import faults, size_faults
+from skills.guardrails.guard import Guard, characters, post
+from skills.guardrails.plans import faults, relay_faults, size_faults
+from skills.guardrails.relays import RelayGuard, post_relay, relay_characters
 
-__all__ = ["Guard", "faults", "post", "size_faults"]
+__all__ = [
+    "Guard",
+    "RelayGuard",
+    "characters",
+    "faults",
+    "post",
+    "post_relay",
+    "relay_characters",
+    "relay_faults",
+    "size_faults",
+]

@@ -1,5 +1,6 @@
 """The guard of one run: what its input becomes before anything is admitted, and what its answer may say."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +70,12 @@ class Guard:
         )
 
 
+def characters(version: Version, given: dict[str, Any]) -> int:
+    """This function will count what there is to look through in an input; 0 for a skill that has no checks of it."""
+    plan = plans.of(version.policy)
+    return sum(map(len, scanning.texts(given))) if plan is not None and plan.input else 0
+
+
 async def post(version: Version, given: dict[str, Any]) -> Guard | None:
     """This function will check an input before anything is admitted; None for a skill without guardrails.
 
@@ -78,12 +85,12 @@ async def post(version: Version, given: dict[str, Any]) -> Guard | None:
     if plan is None:
         return None
     if plan.max_input_bytes is not None:
-        _refuse_too_large(given, most=plan.max_input_bytes)
+        refuse_too_large(scanning.texts(given), most=plan.max_input_bytes)
     tally = Tally(INPUT)
     if plan.input:
         size = sum(map(len, scanning.texts(given)))
         given = await scanning.beside(lambda: scanning.judged(given, plan.input, tally), characters=size)
-        _refuse_input(tally)
+        refuse_input(tally)
     mark = canary.mark_of(version) if plan.canary else ""
     checks = plan.output
     if plan.canary:
@@ -91,22 +98,24 @@ async def post(version: Version, given: dict[str, Any]) -> Guard | None:
     return Guard(plan, given, canary.instruction(mark) if mark else "", tally, checks)
 
 
-def _refuse_too_large(given: dict[str, Any], *, most: int) -> None:
-    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in scanning.texts(given))
+def refuse_too_large(texts: Iterable[str], *, most: int) -> None:
+    """This function will raise `RequestTooLarge` for texts that have more bytes together."""
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
     if size > most:
         raise RequestTooLarge(
-            f"The input has {size:,} bytes of text; this skill takes at most {most:,}. Send less, or in parts.",
+            f"The input has {size:,} bytes of text; at most {most:,} are taken here. Send less, or in parts.",
             size_bytes=size,
             limit_bytes=most,
         )
 
 
-def _refuse_input(tally: Tally) -> None:
+def refuse_input(tally: Tally) -> None:
+    """This function will raise `InvalidRequest` for what a check found and forbids."""
     if tally.blocked is None:
         return
     check, kind, path = tally.blocked
     raise InvalidRequest(
-        f"{path}: the input was refused by the skill's check `{check}` ({kind}). Nothing was spent.",
+        f"{path}: the input was refused by the check `{check}` ({kind}). Nothing was spent.",
         path=path,
         check=check,
         found=kind,

@@ -61,6 +61,12 @@ def of(policy: dict[str, Any]) -> Plan | None:
 
 
 @lru_cache(maxsize=512)
+def written(policy: str) -> Plan | None:
+    """This function will return the plan of a tenant's policy as it is stored; None when there is nothing to do."""
+    return of(json.loads(policy)) if policy else None
+
+
+@lru_cache(maxsize=512)
 def _read(written: str, max_input_bytes: int | None) -> Plan:
     wanted = json.loads(written)
     sides = {side: {name: _spread(given) for name, given in wanted.get(side, {}).items()} for side in (INPUT, OUTPUT)}
@@ -99,6 +105,26 @@ def size_faults(size: Any) -> Faults:
     """This function will yield what is wrong with a policy's `max_input_bytes`."""
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MOST_INPUT_BYTES:
         yield "", f"must be a whole number from 1 to {MOST_INPUT_BYTES:,}."
+
+
+def relay_faults(policy: Any) -> Faults:
+    """This function will yield what is wrong with a tenant's policy for calls that are relayed."""
+    if not isinstance(policy, dict):
+        yield "", "must be an object with `guardrails`, `max_input_bytes` or both."
+        return
+    for name, value in policy.items():
+        if name not in ("guardrails", "max_input_bytes"):
+            yield f"/{name}", "is neither `guardrails` nor `max_input_bytes`."
+            continue
+        for path, fault in (faults if name == "guardrails" else size_faults)(value):
+            yield f"/{name}{path}", fault
+    if _has_canary(policy.get("guardrails")):
+        yield "/guardrails/output/canary", "needs a system prompt of ours; there is none here."
+
+
+def _has_canary(wanted: Any) -> bool:
+    output = wanted.get(OUTPUT) if isinstance(wanted, dict) else None
+    return isinstance(output, dict) and "canary" in output
 
 
 def faults(wanted: Any) -> Faults:

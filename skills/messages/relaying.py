@@ -1,6 +1,7 @@
 """One Messages API call: Claude's events, relayed as they came."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from typing import Any
 
 from kit import clock, ids, loops
 from kit.errors import SkillgateError, Unavailable
-from skills import claude
-from skills.admission import Admitted, admit
+from skills import claude, guardrails
+from skills.admission import Admitted, admit, screened
 from skills.claude import StreamEvent
 from skills.flights import Flight
+from skills.guardrails import RelayGuard
 from skills.messages.accumulation import Accumulation
 from skills.messages.models import check_allowed
 from tenants import limits
@@ -38,11 +40,13 @@ class Ask:
 async def start(ask: Ask) -> "Relay":
     """This function will admit a call and set it going; nothing has gone upstream when it raises.
 
-    Raises `NotFound` or `NotAllowed` for its model, `RateLimited`, `BudgetExceeded`,
+    Raises `NotFound` or `NotAllowed` for its model, `InvalidRequest` or `RequestTooLarge` by the tenant's guardrails, `RateLimited`, `BudgetExceeded`,
     `AuthenticationFailed` or `Unavailable`.
     """
     await check_allowed(ask.caller, ask.body["model"])
-    body = {name: value for name, value in ask.body.items() if name != "stream"}
+    guard = await _guarded(ask.caller, ask.body)
+    asked = ask.body if guard is None else guard.body
+    body = {name: value for name, value in asked.items() if name != "stream"}
     body.setdefault("metadata", {"user_id": ask.caller.public_id})
     admitted = await admit(
         ask.caller,
@@ -53,9 +57,17 @@ async def start(ask: Ask) -> "Relay":
         skill="",
         skill_version=None,
     )
-    relay = Relay(admitted, body=body, ask=ask)
+    relay = Relay(admitted, body=body, ask=ask, guard=guard)
     relay.begin()
     return relay
+
+
+async def _guarded(caller: Caller, body: Json) -> RelayGuard | None:
+    if not caller.messages_policy:
+        return None
+    policy = caller.messages_policy
+    size = guardrails.relay_characters(policy, body)
+    return await screened(caller, lambda: guardrails.post_relay(policy, body), characters=size)
 
 
 async def complete(relay: "Relay") -> Json:
@@ -77,7 +89,8 @@ async def count_tokens(caller: Caller, body: Json) -> tuple[int, limits.Decision
     call_id = str(ids.uuid7())
     decision = await limits.take(caller, tokens=0, call_id=call_id)
     try:
-        return await claude.count_tokens(body, caller=caller), decision
+        guard = await guardrails.post_relay(caller.messages_policy, body)
+        return await claude.count_tokens(body if guard is None else guard.body, caller=caller), decision
     finally:
         await limits.refund(caller, tokens=0, call_id=call_id)
 
@@ -85,10 +98,11 @@ async def count_tokens(caller: Caller, body: Json) -> tuple[int, limits.Decision
 class Relay(Flight[Relayed]):
     """A call whose events go to the caller as they came; its `message_stop` goes out once its event is settled."""
 
-    def __init__(self, admitted: Admitted, *, body: Json, ask: Ask) -> None:
+    def __init__(self, admitted: Admitted, *, body: Json, ask: Ask, guard: RelayGuard | None = None) -> None:
         super().__init__(admitted, finishes_alone=ask.finishes_alone)
         self._body = body
         self._betas = ask.betas
+        self._guard = guard
         self._stop = StreamEvent(type="message_stop", data={"type": "message_stop"}, raw='{"type":"message_stop"}')
         self._said_at: float | None = None
 
@@ -117,7 +131,15 @@ class Relay(Flight[Relayed]):
         else:
             self._said_at = clock.monotonic()
             self.is_heard = True
-            await self.say(event)
+            for said in self._passed(event):
+                await self.say(said)
+
+    def _passed(self, event: StreamEvent) -> list[StreamEvent]:
+        """What of an event may go out by now, by the tenant's guardrails; raises `OutputBlocked`."""
+        changed = None if self._guard is None else self._guard.hear(event.data)
+        if changed is None:
+            return [event]
+        return [StreamEvent(str(data["type"]), data, raw=json.dumps(data, ensure_ascii=False)) for data in changed]
 
     async def _ping(self) -> None:
         """Keep the connection alive through Claude's silences, once the answer has begun: until then it can be refused."""

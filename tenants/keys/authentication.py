@@ -29,7 +29,8 @@ SELECT k.id, coalesce(k.family_id, k.id) AS family_id, k.public_id, k.name, k.di
     k.allowed_skills, k.allowed_verbs, k.allowed_models, k.allowed_networks, k.requests_per_minute,
     k.tokens_per_minute, k.concurrent_calls, k.expires_at, k.revoked_at, k.pepper_id,
     t.slug AS tenant_slug, t.timezone AS tenant_timezone, t.status AS tenant_status,
-    t.allowed_models AS tenant_models, t.allows_fallback, t.provider_key_sealed IS NOT NULL AS has_provider_key, t.logs_prompts
+    t.allowed_models AS tenant_models, t.allows_fallback, t.provider_key_sealed IS NOT NULL AS has_provider_key, t.logs_prompts,
+    nullif(t.messages_policy::text, '{}') AS messages_policy
 FROM tenants_apikey k JOIN tenants_tenant t ON t.id = k.tenant_id
 """
 _LOOK_UP = f"{_SELECT} WHERE k.digest = ANY(%(digests)s)"
@@ -180,6 +181,7 @@ def _known(row: dict[str, Any], *, now: datetime) -> Known:
         allows_fallback=row["allows_fallback"],
         has_provider_key=row["has_provider_key"],
         logs_prompts=row["logs_prompts"],
+        messages_policy=row["messages_policy"] or "",
     )
     return Known(caller, networks=tuple(map(_network, row["allowed_networks"])), looked_up_at=now)
 

@@ -13,7 +13,8 @@ class Caller:
 
     `family_id` is the first key of its chain of rotations: limits and budgets are counted on it.
     An empty set of skills, verbs or models means all. `tenant_models`, `allows_fallback`, `has_provider_key`
-    (an Anthropic key of its own) and `logs_prompts` are what the tenant decided for all of its keys.
+    (an Anthropic key of its own), `logs_prompts` and `messages_policy` (the guardrails of relayed calls, as JSON; empty
+    for none) are what the tenant decided for all of its keys.
     """
 
     key_id: int
@@ -36,6 +37,7 @@ class Caller:
     allows_fallback: bool = True
     has_provider_key: bool = False
     logs_prompts: bool = False
+    messages_policy: str = ""
 
     def may_run(self, skill: str) -> bool:
         """This function will tell whether the key may call a skill."""

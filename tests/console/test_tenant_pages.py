@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import date, timedelta
 from typing import Any
 
@@ -39,6 +40,40 @@ def test_settings_are_saved_with_before_and_after_in_the_log(cast: Cast) -> None
     entry = AuditEntry.objects.get(action="tenant.configured")
     assert (entry.details["before"]["retention_days"], entry.details["after"]["retention_days"]) == (30, 7)
     assert "name" not in entry.details["after"]
+
+
+def test_guardrails_of_relayed_calls_are_saved_and_taken_back(cast: Cast) -> None:
+    client = cast.client("ada")
+    policy = {"max_input_bytes": 20_000, "guardrails": {"input": {"secrets": "redact"}}}
+
+    assert client.post("/admin/settings/", {**SETTINGS, "messages_policy": json.dumps(policy)}).status_code == 302
+    cast.acme.refresh_from_db()
+    assert cast.acme.messages_policy == policy
+    assert "max_input_bytes" in client.get("/admin/settings/").content.decode()
+
+    assert client.post("/admin/settings/", SETTINGS).status_code == 302
+    cast.acme.refresh_from_db()
+    assert cast.acme.messages_policy == {}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "{",
+        "[" * 9_000,
+        "[]",
+        '{"fallbacks": []}',
+        '{"guardrails": []}',
+        '{"guardrails": {"output": {"canary": "block"}}}',
+        '{"max_input_bytes": 0}',
+    ],
+)
+def test_guardrails_that_cannot_be_are_refused(cast: Cast, wrong: str) -> None:
+    answer = cast.client("ada").post("/admin/settings/", {**SETTINGS, "messages_policy": wrong})
+
+    assert answer.status_code == 200
+    cast.acme.refresh_from_db()
+    assert (cast.acme.messages_policy, cast.acme.retention_days) == ({}, 30)
 
 
 @pytest.mark.parametrize("wrong", [{"timezone": "Mars/Base"}, {"alert_recipients": "me"}, {"retention_days": "0"}])
