@@ -8,7 +8,19 @@ from uuid import UUID
 from kit import clock
 from kit.errors import SkillgateError
 from skills import catalog
-from skills.analyses import bulk, calls, citing, documents, envelope, lanes, patience, planning, states, steps
+from skills.analyses import (
+    bulk,
+    calls,
+    citing,
+    documents,
+    envelope,
+    lanes,
+    patience,
+    planning,
+    screening,
+    states,
+    steps,
+)
 from skills.analyses.holds import Failed, Hold, Lost, Paused, Stop, Yielded
 from skills.analyses.models import Analysis
 from skills.analyses.planning import Plan
@@ -55,7 +67,7 @@ async def _proceed(hold: Hold, row: Row) -> None:
         hold.check()
         plan = await _plan(bench)
         if plan.answer is not None:
-            return await _finish(bench, plan)
+            return await _finish(bench, plan, row=row)
         await _do_all(bench, plan)
 
 
@@ -64,7 +76,7 @@ async def _prepare(hold: Hold, row: Row) -> Bench:
         caller = await keys.authenticate_again(row["key_id"], address=row["address"], now=clock.now())
         version = await catalog.stored(row["version_id"])
         brief = Brief(version, row["input"], row["instructions"], row["output_schema"])
-        sources = await documents.sources(row["id"])
+        sources = await screening.documents(hold, row, brief, await documents.sources(row["id"]))
     except SkillgateError as error:
         if error.status >= 500:
             raise
@@ -133,7 +145,7 @@ def _terms(bench: Bench) -> bulk.Terms:
     )
 
 
-async def _finish(bench: Bench, plan: Plan) -> None:
+async def _finish(bench: Bench, plan: Plan, *, row: Row) -> None:
     schema = bench.brief.answer_schema()
     cited = citing.resolve(plan.answer, schema=schema, findings=plan.findings, sources=bench.sources)
     result = {
@@ -146,6 +158,7 @@ async def _finish(bench: Bench, plan: Plan) -> None:
         ],
     }
     hold = bench.hold
+    result = await screening.result(bench.brief, result, row=row, schema=schema)
     await states.succeed(hold.id, fence=hold.fence, result=result, busy=hold.seconds)
 
 

@@ -87,6 +87,11 @@ class Analysis(models.Model):
     )
     busy_seconds = models.FloatField(default=0, db_default=0, help_text="Time that workers spent on it.")
     result = OrderedJSONField(null=True, blank=True)
+    screening = models.JSONField(
+        default=dict,
+        db_default={},
+        help_text="What guardrails found in brief and documents, and whether all were seen.",
+    )
     failures = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="Breakdowns since the last step.")
     fence = models.PositiveBigIntegerField(default=0, db_default=0)
     lease_until = models.DateTimeField(null=True, blank=True)

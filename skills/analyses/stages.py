@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kit.errors import InvalidRequest
-from skills import requests, schemas, templates
+from skills import guardrails, requests, schemas, templates
 from skills.analyses import citing
 from skills.versions import Schema, Version
 from tenants.keys import Caller
@@ -157,7 +157,8 @@ def _question(
         citations=False,
     )
     whole = {**given, "task": brief.task()}
-    body = requests.build(version, whole, max_tokens=max_tokens, metadata_user=user)
+    canary = guardrails.canary_of(brief.version)
+    body = requests.build(version, whole, max_tokens=max_tokens, metadata_user=user, canary=canary)
     return Question(version, whole, body)
 
 

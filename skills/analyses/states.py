@@ -94,9 +94,12 @@ async def say(connection: Connection, analysis_id: UUID, name: str, data: dict[s
     await connection.execute(_SAY, {"id": analysis_id, "name": name, "data": Json(data)})
 
 
+_KEPT = ("reason", "path", "limit", "check", "found", "side")
+
+
 def reason(error: SkillgateError) -> dict[str, Any]:
     """This function will render an error for keeping: its type, message and the details that explain it."""
-    kept: dict[str, Any] = {name: error.details[name] for name in ("reason", "path", "limit") if name in error.details}
+    kept: dict[str, Any] = {name: error.details[name] for name in _KEPT if name in error.details}
     return {**kept, "type": error.type, "message": error.message}
 
 

@@ -1,13 +1,14 @@
 """Doing one step: ask, hold the money, call, book, and keep what came of it; again by the kind of what goes wrong."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from kit import ids
-from kit.errors import RateLimited, SkillgateError
+from kit.errors import OutputBlocked, RateLimited, SkillgateError
 from skills import answers
-from skills.analyses import calls, checkpoints, envelope, patience, stages
+from skills.analyses import calls, checkpoints, envelope, patience, screening, stages
 from skills.analyses.calls import Ask, Misfit
 from skills.analyses.checkpoints import Kept
 from skills.analyses.findings import Source, merged, rendered, verified
@@ -97,7 +98,7 @@ class InBulk:
         self._bench = bench
         self._findings = findings
 
-    def body(self, step: Row) -> Row:
+    async def body(self, step: Row) -> Row:
         """This function will return the body of the call."""
         return _question(self._bench, step, self._findings).body
 
@@ -154,7 +155,9 @@ def _place_of(source: Source, given: Row) -> str:
 async def _keep(bench: Bench, step: Row, done: RunCompleted, output: Row) -> None:
     said: list[tuple[str, Row]] = []
     if output.get("findings") and step["kind"] == Kind.MAP:
-        said.append(("analysis.findings", _partial(bench, output)))
+        with suppress(OutputBlocked):  # what may not go out is told by nobody; the result says so, when all is read
+            shown, _ = await screening.said(bench.brief, _partial(bench, output))
+            said.append(("analysis.findings", shown))
     await checkpoints.keep(bench.hold, step, Kept(done.run_id, done.usage, output=output), said=said)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,7 @@ from kit.errors import InvalidRequest, NotAllowed
 from kit.pg import Connection
 from skills import requests
 from skills.admission import refuse_foreign_model
-from skills.analyses import planning, stages, states
+from skills.analyses import planning, screening, stages, states
 from skills.analyses.models import Analysis
 from skills.analyses.stages import Brief
 from skills.webhooks import endpoints
@@ -67,15 +67,18 @@ class Submitted:
 async def submit(caller: Caller, asked: Submission, *, now: datetime) -> Submitted:
     """This function will write a new analysis with its documents, queued.
 
-    Raises `InvalidRequest` (with the path of the fault) or `NotAllowed`; nothing is written then.
+    Raises `InvalidRequest` (with the path of the fault), `RequestTooLarge` by the skill's guardrails, or `NotAllowed`;
+    nothing is written then.
     """
     _check(caller, asked)
+    brief, found = await screening.brief(caller, asked.brief, sizes=[one.size_bytes for one in asked.documents])
+    asked = replace(asked, brief=brief)
     estimate = await estimated(caller, asked.brief, sizes=[one.size_bytes for one in asked.documents], now=now)
     endpoint = secret = None
     async with pg.connection() as connection, connection.transaction():
         if asked.callback_url is not None:
             endpoint, secret = await endpoints.of_url(connection, caller.tenant_id, asked.callback_url)
-        row = await _insert(connection, caller, asked, estimate=estimate, endpoint=endpoint)
+        row = await _insert(connection, caller, asked, estimate=estimate, endpoint=endpoint, found=found)
         await states.say(connection, row["id"], "analysis.queued", {"state": row["state"], "estimate": estimate})
     return Submitted(row, secret)
 
@@ -115,7 +118,7 @@ def _check(caller: Caller, asked: Submission) -> None:
 
 
 async def _insert(
-    connection: Connection, caller: Caller, asked: Submission, *, estimate: Row, endpoint: UUID | None
+    connection: Connection, caller: Caller, asked: Submission, *, estimate: Row, endpoint: UUID | None, found: list[Row]
 ) -> Row:
     brief = asked.brief
     given = {
@@ -137,6 +140,7 @@ async def _insert(
         "tokens": asked.max_tokens,
         "micros": asked.max_micros,
         "steps": estimate["calls"],
+        "screening": Json({"found": found} if found else {}),
     }
     row = await (await connection.execute(_INSERT, given)).fetchone()
     if row is None:
@@ -162,10 +166,10 @@ def _document(analysis_id: UUID, position: int, one: Sent) -> Row:
 _INSERT = b"""
 INSERT INTO skills_analysis (
     id, tenant_id, key_id, address, request_id, skill, version_id, input, instructions, output_schema, metadata, callback_id,
-    priority, processing, estimate, max_tokens, max_micros, steps_total
+    priority, processing, estimate, max_tokens, max_micros, steps_total, screening
 ) VALUES (
     %(id)s, %(tenant)s, %(key)s, %(address)s, %(request)s, %(skill)s, %(version)s, %(input)s, %(instructions)s, %(schema)s,
-    %(metadata)s, %(callback)s, %(priority)s, %(processing)s, %(estimate)s, %(tokens)s, %(micros)s, %(steps)s
+    %(metadata)s, %(callback)s, %(priority)s, %(processing)s, %(estimate)s, %(tokens)s, %(micros)s, %(steps)s, %(screening)s
 ) RETURNING *
 """
 _DOCUMENT = b"""

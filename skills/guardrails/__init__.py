@@ -3,15 +3,29 @@
 docs/guardrails.md says what each check covers and what a repeatable run over a corpus measured.
 """
 
-from skills.guardrails.guard import Guard, characters, post
+from skills.guardrails.guard import (
+    Guard,
+    canary_of,
+    characters,
+    checks_input,
+    input_tally,
+    judge_value,
+    look_through,
+    post,
+)
 from skills.guardrails.plans import faults, relay_faults, size_faults
 from skills.guardrails.relays import RelayGuard, post_relay, relay_characters
 
 __all__ = [
     "Guard",
     "RelayGuard",
+    "canary_of",
     "characters",
+    "checks_input",
     "faults",
+    "input_tally",
+    "judge_value",
+    "look_through",
     "post",
     "post_relay",
     "relay_characters",

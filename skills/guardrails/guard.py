@@ -1,6 +1,6 @@
 """The guard of one run: what its input becomes before anything is admitted, and what its answer may say."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,8 +76,10 @@ def characters(version: Version, given: dict[str, Any]) -> int:
     return sum(map(len, scanning.texts(given))) if plan is not None and plan.input else 0
 
 
-async def post(version: Version, given: dict[str, Any]) -> Guard | None:
+async def post(version: Version, given: dict[str, Any], *, besides: int = 0) -> Guard | None:
     """This function will check an input before anything is admitted; None for a skill without guardrails.
+
+    `besides` are bytes that come with it and are looked through later.
 
     Raises `RequestTooLarge`, or `InvalidRequest` that names the check; nothing was spent then.
     """
@@ -85,22 +87,73 @@ async def post(version: Version, given: dict[str, Any]) -> Guard | None:
     if plan is None:
         return None
     if plan.max_input_bytes is not None:
-        refuse_too_large(scanning.texts(given), most=plan.max_input_bytes)
+        refuse_too_large(scanning.texts(given), most=plan.max_input_bytes, besides=besides)
     tally = Tally(INPUT)
     if plan.input:
         size = sum(map(len, scanning.texts(given)))
         given = await scanning.beside(lambda: scanning.judged(given, plan.input, tally), characters=size)
         refuse_input(tally)
-    mark = canary.mark_of(version) if plan.canary else ""
-    checks = plan.output
-    if plan.canary:
-        checks = (Check("canary", plan.canary, canary.finder(mark), reach=canary.REACH), *checks)
-    return Guard(plan, given, canary.instruction(mark) if mark else "", tally, checks)
+    return Guard(plan, given, canary_of(version), tally, _checks_of_output(version, plan))
 
 
-def refuse_too_large(texts: Iterable[str], *, most: int) -> None:
+def canary_of(version: Version) -> str:
+    """This function will word what goes into the system prompt of a skill that has a canary; nothing for others."""
+    plan = plans.of(version.policy)
+    return canary.instruction(canary.mark_of(version)) if plan is not None and plan.canary else ""
+
+
+def _checks_of_output(version: Version, plan: Plan) -> tuple[Check, ...]:
+    if not plan.canary:
+        return plan.output
+    find = canary.finder(canary.mark_of(version))
+    return (Check("canary", plan.canary, find, reach=canary.REACH), *plan.output)
+
+
+def checks_input(version: Version) -> bool:
+    """This function will tell whether a skill has checks of what comes in."""
+    plan = plans.of(version.policy)
+    return plan is not None and bool(plan.input)
+
+
+def input_tally(found: Iterable[dict[str, Any]] = ()) -> Tally:
+    """This function will return a tally of what comes in that begins with what was reported before."""
+    tally = Tally(INPUT)
+    for one in found:
+        tally.counts[one["check"], one["action"]] += one["count"]
+    return tally
+
+
+async def look_through(
+    version: Version, text: str, *, offsets: Sequence[int] | None, tally: Tally, path: str
+) -> tuple[str, list[int] | None]:
+    """This function will return a text as it may go into a prompt, and where the offsets into it are now.
+
+    Raises `InvalidRequest` that names the check.
+    """
+    plan = plans.of(version.policy)
+    checks = plan.input if plan is not None else ()
+    found = await scanning.beside(lambda: scanning.look(text, checks), characters=len(text))
+    for one in found:
+        tally.add(one, path=path)
+    refuse_input(tally)
+    made = scanning.replacements(found)
+    places = None if offsets is None else [scanning.moved(offset, made) for offset in offsets]
+    return scanning.redacted(text, found), places
+
+
+async def judge_value(version: Version, value: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """This function will return what a skill says as it may go out, and what was found; raises `OutputBlocked`."""
+    plan = plans.of(version.policy)
+    if plan is None or not plan.has_output:
+        return value, []
+    guard = Guard(plan, {}, "", Tally(INPUT), _checks_of_output(version, plan))
+    judged, _ = await guard.judge(value, [], is_text=False)
+    return judged, guard.went_out.report()
+
+
+def refuse_too_large(texts: Iterable[str], *, most: int, besides: int = 0) -> None:
     """This function will raise `RequestTooLarge` for texts that have more bytes together."""
-    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    size = besides + sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
     if size > most:
         raise RequestTooLarge(
             f"The input has {size:,} bytes of text; at most {most:,} are taken here. Send less, or in parts.",

@@ -61,11 +61,32 @@ def look(text: str, checks: Iterable[Check]) -> list[Found]:
 def redacted(text: str, found: Iterable[Found]) -> str:
     """This function will return the text with a word in place of everything that is to be redacted."""
     parts, position = [], 0
-    for span in (one.span for one in found if one.check.action == "redact"):
-        if span.start >= position:
-            parts += [text[position : span.start], f"[{span.kind} removed]"]
-        position = max(position, span.end)
+    for start, end, word in replacements(found):
+        parts += [text[position:start], word]
+        position = end
     return "".join([*parts, text[position:]]) if parts else text
+
+
+def replacements(found: Iterable[Found]) -> list[tuple[int, int, str]]:
+    """This function will return what is to be redacted: from where to where, and the word that takes its place."""
+    made: list[tuple[int, int, str]] = []
+    for span in (one.span for one in found if one.check.action == "redact"):
+        if made and span.start < made[-1][1]:
+            start, end, word = made[-1]
+            made[-1] = (start, max(end, span.end), word)
+        else:
+            made.append((span.start, span.end, f"[{span.kind} removed]"))
+    return made
+
+
+def moved(offset: int, made: Iterable[tuple[int, int, str]]) -> int:
+    """This function will return where a place of a text is after its replacements; one inside of any is at its end."""
+    shift = 0
+    for start, end, word in made:
+        if start >= offset:
+            break
+        shift += len(word) - (min(end, offset) - start)
+    return offset + shift
 
 
 def judged(value: Any, checks: tuple[Check, ...], tally: Tally, *, path: str = "") -> Any:
