@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from kit import clock, ids
-from kit.errors import InvalidRequest, SkillgateError, Unavailable
+from kit.errors import BudgetExceeded, SkillgateError, Unavailable
 from skills import answers, claude, requests
 from skills.analyses import calls, envelope, message_batches, patience
 from skills.analyses.holds import Hold, Paused, Yielded
@@ -41,11 +41,11 @@ class Terms:
 class Steps(Protocol):
     """What a step asks, and what is kept of its answer."""
 
-    async def body(self, step: Row) -> Row:
-        """This function will return the body of the call; raises why there can be none."""
+    def body(self, step: Row) -> Row:
+        """This function will return the body of the call."""
 
     async def keep(self, step: Row, run_id: UUID, usage: RunUsage, answer: Answer) -> None:
-        """This function will keep what came of a step with its booking; raises `answers.Unfit`."""
+        """This function will keep a step's answer with its booking; raises `answers.Unfit`."""
 
 
 async def work_off(terms: Terms, waiting: Sequence[Row], steps: Steps) -> list[Row]:
@@ -109,10 +109,7 @@ async def _send(terms: Terms, unsent: Sequence[Row], steps: Steps) -> None:
     paused: Paused | None = None
     for step in unsent:
         terms.hold.check()
-        try:
-            body = await steps.body(step)
-        except InvalidRequest:  # which the ordinary way will tell, when the others are done
-            continue
+        body = steps.body(step)
         try:
             going.append((await _admit(terms, step, body, batch_id=batch_id), body))
         except Paused as stop:
@@ -120,9 +117,7 @@ async def _send(terms: Terms, unsent: Sequence[Row], steps: Steps) -> None:
             break
     if not going:
         await message_batches.end(batch_id)
-        if paused is not None:
-            raise paused
-        return
+        raise paused or Paused({"type": BudgetExceeded.type, "message": "Nothing could be sent."}, retry_after=30)
     try:
         upstream_id = await bulk.create(terms.caller, going)
     except SkillgateError as error:

@@ -98,7 +98,7 @@ class InBulk:
         self._bench = bench
         self._findings = findings
 
-    async def body(self, step: Row) -> Row:
+    def body(self, step: Row) -> Row:
         """This function will return the body of the call."""
         return _question(self._bench, step, self._findings).body
 

@@ -88,7 +88,21 @@ _ANALYSIS: dict[str, Any] = {
     },
 }
 ACCEPTED, ONE, MANY, CANCELLED, RESUMED = documentation.of_work(_ANALYSIS)
-RESULT = documentation.answers(_ANY, 403, 404, 409)
+_RESULT: dict[str, Any] = {
+    "type": "object",
+    "required": ["id", "type", "skill", "output", "citations", "citations_dropped", "documents"],
+    "properties": {
+        "id": {"type": "string"},
+        "type": {"type": "string", "enum": ["analysis_result"]},
+        "skill": {"type": "string"},
+        "output": {"description": "Text, or JSON that fits the schema that was asked for."},
+        "citations": {"type": "array", "items": _ANY},
+        "citations_dropped": {"type": "integer"},
+        "documents": {"type": "array", "items": _ANY},
+        "guardrails": documentation.FINDINGS,
+    },
+}
+RESULT = documentation.answers(_RESULT, 403, 404, 409)
 DELETED = documentation.answers(_ANY, 403, 404)
 JSON_FIELDS = frozenset(["input", "documents", "output_schema", "metadata"])
 NUMBER_FIELDS = frozenset(["version", "max_tokens", "max_cost_usd"])

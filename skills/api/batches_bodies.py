@@ -70,6 +70,7 @@ _LINE = {
         "output": {},
         "error": _ANY,
         "usage": _ANY,
+        "guardrails": documentation.FINDINGS,
     },
 }
 ACCEPTED, ONE, MANY, CANCELLED, RESUMED = documentation.of_work(_BATCH)

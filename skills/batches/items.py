@@ -5,15 +5,14 @@ from typing import Any
 from uuid import UUID
 
 from kit import clock, ids, pg
-from kit.errors import OutputBlocked, RateLimited, SkillgateError
-from skills import answers, catalog, guardrails, requests, runs
+from kit.errors import RateLimited, SkillgateError
+from skills import answers, catalog, requests, runs
 from skills.analyses import bulk, calls, checkpoints, envelope, lanes, patience, states
 from skills.analyses.checkpoints import Kept
 from skills.analyses.holds import Hold, Paused
 from skills.analyses.models import Analysis
 from skills.answers import Answer
 from skills.events import RunUsage
-from skills.guardrails import Guard
 from skills.runs import Order, Run
 from skills.versions import Version
 from tenants import keys
@@ -71,33 +70,20 @@ class InBulk:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
 
-    async def body(self, step: Row) -> Row:
-        """This function will return the body of the call; raises `InvalidRequest` for an input that may not go."""
-        return self._body(step, await guardrails.post(self._bench.version, step["input"]["input"]))
-
-    def _body(self, step: Row, guard: Guard | None) -> Row:
+    def body(self, step: Row) -> Row:
+        """This function will return the body of the call."""
         order = _order(self._bench, step)
         version, user = self._bench.version, self._bench.caller.public_id
-        given, canary = (order.input, "") if guard is None else (guard.given, guard.canary)
-        return requests.build(version, given, max_tokens=order.max_tokens, metadata_user=user, canary=canary)
+        return requests.build(version, order.input, max_tokens=order.max_tokens, metadata_user=user)
 
     async def keep(self, step: Row, run_id: UUID, usage: RunUsage, answer: Answer) -> None:
-        """This function will keep an item's answer with its booking, or why it may not go out; raises `answers.Unfit`."""
-        version, given = self._bench.version, step["input"]["input"]
-        guard = await guardrails.post(version, given)
-        checked = answers.checked(answer, version=version, given=given)
-        try:
-            if guard is not None:
-                guard.hear(checked.text if version.is_text else "")
-                guard.last()
-                await answers.judge(checked, guard, version=version, given=given)
-        except OutputBlocked as blocked:
-            output: Row = {"error": states.reason(blocked)}
-        else:
-            output = {"output": checked.output, "citations": checked.citations, "stop_reason": checked.stop_reason}
-            output |= {"model": self._body(step, guard)["model"], **_found(guard.report() if guard is not None else [])}
-        output["usage"] = _usage(usage, run_id=run_id)
-        await checkpoints.keep(self._bench.hold, step, Kept(run_id, usage, output=output, is_failed="error" in output))
+        """This function will keep an item's answer with its booking; raises `answers.Unfit`."""
+        checked = answers.checked(answer, version=self._bench.version, given=step["input"]["input"])
+        said: Row = {"output": checked.output, "citations": checked.citations, "stop_reason": checked.stop_reason}
+        said["model"] = self.body(step)["model"]
+        await checkpoints.keep(
+            self._bench.hold, step, Kept(run_id, usage, output={**said, "usage": _usage(usage, run_id=run_id)})
+        )
 
 
 async def _prepare(hold: Hold, row: Row) -> Bench:
@@ -164,7 +150,8 @@ async def _attempt(bench: Bench, item: Row) -> None:
     finally:
         hold.flights.discard(run)
     output = {"output": done.output, "citations": done.citations, "stop_reason": done.stop_reason, "model": run.model}
-    output |= _found(done.guardrails)
+    if done.guardrails:
+        output["guardrails"] = done.guardrails
     await checkpoints.keep(
         hold, item, Kept(run_id, done.usage, output={**output, "usage": _usage(done.usage, run_id=run_id)})
     )
@@ -198,10 +185,6 @@ async def _book_failed(run: Run, run_id: Any, error: SkillgateError) -> None:
 async def _keep_error(bench: Bench, item: Row, error: SkillgateError) -> None:
     kept = Kept(None, RunUsage(), output={"error": states.reason(error)}, is_failed=True)
     await checkpoints.keep(bench.hold, item, kept)
-
-
-def _found(found: list[Row]) -> Row:
-    return {"guardrails": found} if found else {}
 
 
 def _usage(used: RunUsage, *, run_id: Any) -> Row:

@@ -15,6 +15,7 @@ MAX_OUTPUT_TOKENS = 64_000
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _FALLBACKS = 3
 _PART_BYTES = {"part_bytes": (1_000, 400_000), "overlap_bytes": (0, 20_000)}
+_GUARDS = ("guardrails", "max_input_bytes")
 _PARTS: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
     # Parts of the policy, each with what yields its faults as paths below it.
     "routing": routing.faults,
@@ -87,7 +88,8 @@ def _token_faults(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def _policy_faults(policy: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    known = {"fallbacks", "fallback_answer", "kind", *(_PART_BYTES if policy.get("kind") == ANALYSIS else _PARTS)}
+    of_analyses = (*_PART_BYTES, *_GUARDS)
+    known = {"fallbacks", "fallback_answer", "kind", *(of_analyses if policy.get("kind") == ANALYSIS else _PARTS)}
     if unknown := sorted(policy.keys() - known):
         yield "policy", f"does not know `{unknown[0]}`."
     if policy.get("kind", ANALYSIS) != ANALYSIS:
