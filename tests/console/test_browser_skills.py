@@ -5,26 +5,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.core.management import call_command
 from playwright.sync_api import Page
 
-from skills import catalog
-from skills.cases import keeping, starting
-from skills.models import SkillLabel, SkillLabelMove, SkillVersion
-from tenants.models import ApiKey, AuditEntry, Budget, User
+from skills.models import SkillLabel, SkillLabelMove
+from tenants.models import AuditEntry, Budget, User
 from tests.console.browsing import needs_chromium
-from tests.console.conftest import content
-from tests.console.test_browser import (  # noqa: F401 - fixtures
-    SCHEMES,
-    WIDTHS,
-    Open,
-    open_page,
-    people,
-)
+from tests.console.test_browser import Open, open_page, people  # noqa: F401 - fixtures
 from tests.live import live_database, live_emulator, live_environment  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -142,64 +131,3 @@ def run_the_cases_after_refusal(page: Page) -> None:
     page.get_by_role("link", name="Promote version 2").click()
     page.get_by_role("button", name="Point").click()
     page.get_by_text("Version 2 fails 1 of its 1 cases.").wait_for()
-
-
-@pytest.fixture
-def addresses(people: dict[str, User]) -> list[str]:  # noqa: F811 - the fixture
-    """Every page about skills, with something on each."""
-    tenant = people["alice"].memberships.get().tenant
-    key = ApiKey.objects.get(name="backend")
-    first = catalog.create(tenant, name="shorten", content=content(), created_by="alice")
-    skill = first.skill
-    longer = content(system="Summarize the text kindly.\nBe brief.", policy={"fallbacks": ["deep"]}, max_tokens=150)
-    second = catalog.publish(skill, content=longer, created_by="alice")
-    catalog.point(skill, label="production", version=1, actor="alice")
-    for name in ("roses", "a case with a rather long name that has to find its place"):
-        given = {"text": "She grows roses. They are red."}
-        keeping.save(skill, tenant=tenant, name=name, given=given, expect={"contains": "roses"}, actor="alice")
-    tried = SkillVersion.objects.select_related("skill").get(pk=second.pk)
-    run, _ = starting.start(tried, key=key, actor="alice")
-    catalog.pin(key, skill=skill, version=2, actor="alice")
-    return [
-        "skills/",
-        "skills/new/",
-        "skills/import/",
-        *(f"skills/{skill.pk}/{page}" for page in ("", "diff/", "point/", "cases/new/")),
-        f"skills/versions/{second.pk}/",
-        f"skills/runs/{run.pk}/",
-        f"tenants/apikey/{key.pk}/",
-    ]
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_no_page_about_skills_breaks_and_axe_finds_no_serious_fault(
-    addresses: list[str],
-    open_page: Open,  # noqa: F811 - the fixture
-    scheme: Any,
-) -> None:
-    page = open_page("alice", scheme=scheme, minds_policy=False)  # axe is injected
-
-    # In the dark only pages with colours of their own look any different.
-    coloured = [address for address in addresses if address.endswith("/diff/") or "runs" in address]
-    for address in addresses if scheme == SCHEMES[0] else coloured:
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            answer = page.goto(f"/admin/{address}") if width == WIDTHS[0] else None
-            assert answer is None or answer.status == 200, address
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, (address, width)
-            picture(page, address, width=width, scheme=scheme)
-        found = Axe().run(page).response
-        faults = [
-            (fault["id"], fault["nodes"][0]["html"][:200])
-            for fault in found["violations"]
-            if fault["impact"] in {"serious", "critical"}
-        ]
-        assert faults == [], address
-        assert len(found["passes"]) > 10, "axe looked at next to nothing"
-
-
-def picture(page: Page, address: str, *, width: int, scheme: str) -> None:
-    """Kept for someone to look at, where SKILLGATE_PICTURES names a folder."""
-    if folder := os.environ.get("SKILLGATE_PICTURES"):
-        name = f"{address.strip('/').replace('/', '-')}-{width}-{scheme}.png"
-        page.screenshot(path=Path(folder) / name, full_page=True)

@@ -4,12 +4,11 @@ from typing import Any
 
 from kit import clock, ids
 from skills import catalog
-from skills.analyses.models import Analysis, AnalysisEvent, AnalysisStep
+from skills.analyses.models import Analysis, AnalysisStep
 from skills.models import Skill, SkillVersion
 from skills.webhooks.models import WebhookDelivery, WebhookEndpoint
 from tenants.models import ApiKey, Tenant
 
-MODELS = (Analysis, AnalysisStep, AnalysisEvent, WebhookEndpoint, WebhookDelivery)
 REASON = {"type": "api_error", "reason": "upstream", "message": "Claude failed again and again."}
 
 

@@ -44,7 +44,7 @@ def detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     return render(
         request,
         "console/analyses/detail.html",
-        title=steering.public_id(analysis),
+        title=f"{analysis.kind.capitalize()} {steering.public_id(analysis)}",
         one=_shown(analysis),
         items=items,
         may_retry=steering.may_retry(analysis) and scope.may(request, "analyses.retry"),

@@ -49,7 +49,7 @@ def detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
     return render(
         request,
         "console/analyses/webhook.html",
-        title=endpoint.url,
+        title=f"Webhook to {endpoint.url}",
         endpoint=endpoint,
         public_id=ids.encode(steering.ENDPOINT, endpoint.pk),
         deliveries=[{"row": one, "public_id": ids.encode(steering.DELIVERY, one.pk)} for one in sent],

@@ -79,7 +79,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponseBase:
     return render(
         request,
         "console/keys/detail.html",
-        title=key.name,
+        title=f"Key {key.name}",
         key=key,
         state=state,
         is_live=state == "live",
