@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,11 @@ from skills.claude import faults
 from skills.claude.client import client
 from skills.claude.observation import Observation
 from skills.claude.places import Place
+from skills.claude.sdk import chunks, lowered
 
 _HIDDEN = ("thinking", "redacted_thinking")
 _PIECE_BYTES = 4_096  # decoded at a time: whoever reads slowly holds no more of decoded events than this
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _DELTA_TEXTS = ("text", "partial_json", "thinking", "signature")
 
 
@@ -59,13 +61,14 @@ class Call:
         seen.started_at = seen.last_seen_at = clock.monotonic()
         try:
             async with asyncio.timeout(min(self._within, settings.CLAUDE_FIRST_TOKEN_SECONDS)) as patience:
-                async with aclosing(self._read()) as events:
-                    async for event in events:
-                        had_output = seen.first_output_at is not None
-                        self._observe(event)
-                        if not had_output and seen.first_output_at is not None:
-                            self._allow_all(patience)
-                        yield event
+                async with aclosing(self._read()) as pieces:
+                    async for events in pieces:
+                        for event in events:
+                            had_output = seen.first_output_at is not None
+                            self._observe(event)
+                            if not had_output and seen.first_output_at is not None:
+                                self._allow_all(patience)
+                            yield event
             if not seen.is_finished:
                 raise self._fail(faults.truncated())
         except faults.BROKEN as raised:
@@ -89,26 +92,24 @@ class Call:
         elapsed = clock.monotonic() - self.observed.started_at
         patience.reschedule(asyncio.get_running_loop().time() + max(0.0, self._within - elapsed))
 
-    async def _read(self) -> AsyncGenerator[StreamEvent, None]:
+    async def _read(self) -> AsyncGenerator[Iterator[StreamEvent], None]:
+        """Yield the events as they come, those of a piece together; of a large piece only a part is ever decoded."""
         sdk = await client(self._place.key)
         decoder = sse.Decoder()
         self.observed.is_sent = True
-        # The body goes as it is: the SDK's models would only parse and rebuild it.
-        async with sdk.messages.with_streaming_response.create(
-            model=self._body["model"],
-            max_tokens=self._body["max_tokens"],
-            messages=(),
-            stream=True,
-            extra_body=self._body,
-            extra_headers={**self._headers, "x-client-reference": self._reference},
-        ) as response:
-            self.observed.request_id = (response.request_id or "")[:128]
-            self._place.heed(response.headers)
-            async for chunk in response.iter_bytes():
+        response = await sdk.stream(
+            _ENCODER.encode({**self._body, "stream": True}).encode("utf-8", "replace"),
+            headers={**self._headers, "x-client-reference": self._reference},
+        )
+        try:
+            headers = lowered(response)
+            self.observed.request_id = headers.get("request-id", "")[:128]
+            self._place.heed(headers)
+            async for chunk in chunks(response):
                 for start in range(0, len(chunk), _PIECE_BYTES):
-                    for event in decoder.feed(chunk[start : start + _PIECE_BYTES]):
-                        if event.data:
-                            yield StreamEvent(type=event.event, data=_object(event.data), raw=event.data)
+                    yield _events(decoder, chunk[start : start + _PIECE_BYTES])
+        finally:
+            await response.aclose()
 
     def _observe(self, event: StreamEvent) -> None:
         seen = self.observed
@@ -145,6 +146,12 @@ class Call:
     def _fail(self, fault: faults.Fault) -> SkillgateError:
         self.observed.fault = fault
         return fault.error
+
+
+def _events(decoder: sse.Decoder, piece: bytes) -> Iterator[StreamEvent]:
+    for event in decoder.feed(piece):
+        if event.data:
+            yield StreamEvent(type=event.event, data=_object(event.data), raw=event.data)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -9,12 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiohttp
-import anthropic
 import httpx2
-from anthropic._vendor.httpx_aiohttp import AiohttpTransport  # what DefaultAioHttpClient is made of
-
-# Private, but the only way to it: the SDK's public client makes its aiohttp session itself, without bounds of what is
-# read ahead and without a socket's options; and another transport would raise other errors than the SDK expects.
 from django.conf import settings
 
 from kit import clock, control, loops
@@ -22,6 +17,7 @@ from kit.errors import Unavailable
 from skills.claude import provider
 from skills.claude.faults import translated
 from skills.claude.provider import Kind, ProviderKey
+from skills.claude.sdk import Claude, Sender
 from tenants import provider_keys
 from tenants.keys import Caller
 
@@ -31,10 +27,8 @@ _READ_AHEAD_BYTES = 8 * 1024
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
 _KNOWN_SECONDS = 60.0
 _MOST_OWN = 1_000
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Kind, anthropic.AsyncAnthropic]] = WeakKeyDictionary()
-_own: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[float, anthropic.AsyncAnthropic]]] = (
-    WeakKeyDictionary()
-)
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Kind, Claude]] = WeakKeyDictionary()
+_own: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[float, Claude]]] = WeakKeyDictionary()
 _changes = {"count": 0}
 
 
@@ -48,7 +42,7 @@ def timeouts() -> httpx2.Timeout:
     )
 
 
-async def client(key: ProviderKey) -> anthropic.AsyncAnthropic:
+async def client(key: ProviderKey) -> Claude:
     """This function will return the running loop's client for a provider key.
 
     Test keys reach the emulator and nothing else; Unavailable when there is none, or no database to read a
@@ -59,7 +53,7 @@ async def client(key: ProviderKey) -> anthropic.AsyncAnthropic:
     return _shared(key.kind)
 
 
-async def _of_tenant(tenant_id: int) -> anthropic.AsyncAnthropic:
+async def _of_tenant(tenant_id: int) -> Claude:
     of_loop = _own.setdefault(asyncio.get_running_loop(), {})
     read_at, known = of_loop.get(tenant_id, (0.0, None))
     if known is not None and clock.monotonic() - read_at < _KNOWN_SECONDS:
@@ -77,7 +71,7 @@ async def _of_tenant(tenant_id: int) -> anthropic.AsyncAnthropic:
     return made
 
 
-def _shared(kind: Kind) -> anthropic.AsyncAnthropic:
+def _shared(kind: Kind) -> Claude:
     of_loop = _clients.get(asyncio.get_running_loop())
     if of_loop is None:
         of_loop = _clients[asyncio.get_running_loop()] = {}
@@ -87,20 +81,17 @@ def _shared(kind: Kind) -> anthropic.AsyncAnthropic:
     return of_loop[kind]
 
 
-def _build(kind: Kind) -> anthropic.AsyncAnthropic:
+def _build(kind: Kind) -> Claude:
     is_test = kind == "emulator"
     if is_test and not settings.EMULATOR_URL:
         raise Unavailable("Test keys are answered by the emulator, and none is running here.", retry_after=60)
-    return anthropic.AsyncAnthropic(
+    return Claude(
         api_key="emulator" if is_test else settings.ANTHROPIC_API_KEY,
         base_url=settings.EMULATOR_URL if is_test else settings.ANTHROPIC_BASE_URL,
         max_retries=0,
         timeout=timeouts(),
         open_telemetry=False,
-        http_client=anthropic.DefaultAioHttpClient(
-            transport=AiohttpTransport(client=_session),
-            timeout=timeouts(),
-        ),
+        http_client=Sender(_session, timeout=timeouts()),
     )
 
 
@@ -112,7 +103,9 @@ def _session() -> aiohttp.ClientSession:
         ssl=httpx2.create_ssl_context(),
         socket_factory=_small_socket,
     )
-    return aiohttp.ClientSession(connector=connector, read_bufsize=_READ_AHEAD_BYTES)
+    return aiohttp.ClientSession(
+        connector=connector, read_bufsize=_READ_AHEAD_BYTES, cookie_jar=aiohttp.DummyCookieJar()
+    )
 
 
 def _small_socket(address: Any) -> socket.socket:
