@@ -62,11 +62,11 @@ local function take()
     store(KEYS[2], tokens_ahead)
     lease(call, tonumber(ARGV[7]))
   end
-  return {
-    admitted, running, string.format('%.0f', now + EPOCH * 1000000),
-    string.format('%.6f', requests_ahead), string.format('%.6f', tokens_ahead),
-    string.format('%.6f', requests_wait), string.format('%.6f', tokens_wait),
-  }
+  -- One string: a client reads it in one piece, and a table's seven parts one by one.
+  return string.format(
+    '%d %d %.0f %.6f %.6f %.6f %.6f', admitted, running, now + EPOCH * 1000000,
+    requests_ahead, tokens_ahead, requests_wait, tokens_wait
+  )
 end
 
 -- ARGV: 2 call, 3 tokens to give back, 4 requests per minute, 5 tokens per minute, 6 requests to give back

@@ -1,0 +1,149 @@
+"""An orderly line to a script in Redis: what is asked together goes in one round trip.
+
+Any trouble (down, stalled, out of memory, read-only, loading) comes out as `Trouble` after
+`LIMITS_TIMEOUT_SECONDS` at most, and opens a breaker so that the next calls do not even try.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from redis.exceptions import NoScriptError
+
+from kit import clock, traces
+from kit import redis as kit_redis
+from kit.batching import Lane
+from kit.errors import Unavailable
+from tenants.breaker import Breaker
+
+Subject = TypeVar("Subject", bound=Hashable)
+Argument = str | int | bytes
+Order = tuple[Subject, tuple[Argument, ...]]
+
+_LATE_SECONDS = 0.02
+_MOST_WAITING = 5_000
+
+
+class Trouble(Exception):
+    """Redis did not answer as it should; the caller goes on without it."""
+
+
+class Script(Generic[Subject]):
+    """A Lua script and what it is run on: `keys` names the Redis keys of a subject, all of one hash slot.
+
+    Its verbs must bear being run twice. `abandoned` is told of an answer that nobody waited for any more. Of an
+    order that waits longer than `longest_wait` seconds, in a flood, the caller hears as of trouble.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        *,
+        lane: str,
+        keys: Callable[[Subject], tuple[str, ...]],
+        abandoned: Callable[[Subject, tuple[Argument, ...], Any], None] | None = None,
+        most_together: int = 64,
+        longest_wait: float = 2.0,
+    ) -> None:
+        self.name = name
+        self.text = text
+        self.sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()  # how Redis names a script
+        self.lane = lane
+        self.keys = keys
+        self.abandoned = abandoned
+        self.most_together = most_together
+        self.longest_wait = longest_wait
+        self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Wire[Subject]]] = WeakKeyDictionary()
+
+    async def run(self, subject: Subject, *arguments: Argument) -> Any:
+        """This function will return the script's answer, or raise `Trouble`."""
+        return await self._wire().run((subject, arguments))
+
+    def seconds_to_probe(self) -> float:
+        """This function will return how long it is until Redis is tried again; 0 while it works."""
+        return self._wire().breaker.seconds_to_probe()
+
+    def _wire(self) -> "_Wire[Subject]":
+        of_loop = self._wires.setdefault(asyncio.get_running_loop(), {})
+        wire = of_loop.get(settings.REDIS_URL)
+        if wire is None:
+            wire = of_loop[settings.REDIS_URL] = _Wire(self)
+        return wire
+
+
+class _Wire(Generic[Subject]):
+    """One loop's line for one script, with its breaker."""
+
+    def __init__(self, script: Script[Subject]) -> None:
+        self._script = script
+        self.breaker = Breaker(script.name)
+        self._lane: Lane[Order[Subject], Any] = Lane(
+            script.lane,
+            self._flush,
+            abandoned=self._abandoned,
+            most_items=script.most_together,
+            most_waiting=_MOST_WAITING,
+        )
+
+    async def run(self, order: Order[Subject]) -> Any:
+        if not self.breaker.is_ready:
+            raise Trouble
+        try:
+            return await self._lane.submit(order, within=self._script.longest_wait)
+        except Unavailable as full:
+            raise Trouble from full
+
+    def _abandoned(self, order: Order[Subject], answer: Any) -> None:
+        if self._script.abandoned is not None:
+            self._script.abandoned(*order, answer)
+
+    async def _flush(self, orders: list[Order[Subject]]) -> list[Any | Exception]:
+        if not self.breaker.admits():
+            raise Trouble
+        with self.breaker.watched():
+            try:
+                answers = await self._send_in_time(orders)
+            except kit_redis.TROUBLE as trouble:
+                self.breaker.failed(trouble)
+                raise Trouble from trouble
+            faults = [answer for answer in answers if isinstance(answer, Exception)]
+            if faults:
+                self.breaker.failed(faults[0])
+            else:
+                self.breaker.worked()
+        return [Trouble(answer) if isinstance(answer, Exception) else answer for answer in answers]
+
+    async def _send_in_time(self, orders: list[Order[Subject]]) -> list[Any]:
+        """A timer that fires late says that this process was busy, not Redis; orders may go twice, so they go once more."""
+        patience = settings.LIMITS_TIMEOUT_SECONDS
+        started = clock.monotonic()
+        try:
+            async with asyncio.timeout(patience):
+                return await self._send(orders)
+        except kit_redis.TROUBLE as trouble:
+            was_late = clock.monotonic() - started > patience + _LATE_SECONDS
+            if not (was_late and isinstance(trouble, (TimeoutError, kit_redis.RedisTimeout))):
+                raise
+        async with asyncio.timeout(patience):
+            return await self._send(orders)
+
+    async def _send(self, orders: list[Order[Subject]]) -> list[Any]:
+        answers = await self._evaluate(orders)
+        missing = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if missing:
+            await kit_redis.client().script_load(self._script.text)
+            for index, answer in zip(missing, await self._evaluate([orders[index] for index in missing]), strict=True):
+                answers[index] = answer
+        return answers
+
+    async def _evaluate(self, orders: list[Order[Subject]]) -> list[Any]:
+        async with kit_redis.client().pipeline(transaction=False) as pipeline:
+            for subject, arguments in orders:
+                keys = self._script.keys(subject)
+                pipeline.evalsha(self._script.sha, len(keys), *keys, *arguments)
+            with traces.span("EVALSHA", kind="client", db__system__name="redis", db__operation__name="EVALSHA"):
+                return await pipeline.execute(raise_on_error=False)
