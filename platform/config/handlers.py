@@ -50,25 +50,31 @@ class ApiHandler(ASGIHandler):
             body.close()
 
     async def _answer_unless_left(self, request: HttpRequest, receive: Any, send: Any) -> None:
-        handler: Any = self
-        answering = asyncio.create_task(self._answer(request, send))
-        leaving = asyncio.create_task(handler.listen_for_disconnect(receive))
+        answering: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]  # a server calls from a task
+        leaving = asyncio.create_task(_cancel_when_left(answering, receive))
         try:
-            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await self._answer(request, send)
+        except asyncio.CancelledError:
+            if not leaving.done() or answering.uncancel():  # else the client left, and that is no error
+                raise
         finally:
-            for task in (leaving, answering):
-                task.cancel()
-            _, ended = await asyncio.gather(leaving, answering, return_exceptions=True)
-        if isinstance(ended, Exception):
-            raise ended
+            leaving.cancel()
 
     async def _answer(self, request: HttpRequest, send: Any) -> None:
         handler: Any = self
         response = await handler.run_get_response(request)
+        if not response.streaming and response.content:
+            response.headers.setdefault("Content-Length", str(len(response.content)))
         try:
             await handler.send_response(response, send)
         finally:
             await _close(response)
+
+
+async def _cancel_when_left(answering: asyncio.Task[Any], receive: Any) -> None:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        answering.cancel()
 
 
 async def _close(response: HttpResponseBase) -> None:

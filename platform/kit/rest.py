@@ -64,6 +64,7 @@ class AsyncAPIView(APIView):
     parser_classes = (StrictJSONParser,)
     renderer_classes = (StrictJSONRenderer,)
     content_negotiation_class = Negotiation
+    format_kwarg: Any = None  # no suffix of a path names a format
 
     async def admit(self, request: Request) -> None:
         """This function will be called before the handler; a subclass authenticates here."""
@@ -74,6 +75,10 @@ class AsyncAPIView(APIView):
         return StrictRequest(
             request, parsers=self.get_parsers(), negotiator=self.get_content_negotiator(), parser_context=context
         )
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """This function will agree on the media type; DRF's own authentication, permissions and throttles are not used."""
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # async is the point
         """This function will run the handler and render what it returns, or the error it raised."""
