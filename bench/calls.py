@@ -1,16 +1,18 @@
 """Calls side by side: `python -m bench.calls` (with PYTHONPATH=platform); `--peers` adds LiteLLM and a plain service.
 
 In one run, in turn, on one process each, 0 ms upstream: the emulator directly, the platform on each of its servers
-(authentication, limits, exact budgets, a durable event for every call), and peers without accounts. Printed are
-calls a second at saturation and CPU a call, and what each adds to the emulator's own latency at a steady rate.
+(authentication, limits, exact budgets, a durable event for every call), and peers without accounts. A server lives
+only for its turn, since one that idles beside the measured one costs it. Printed are calls a second at saturation
+and CPU a call, and what each adds to the emulator's own latency at a steady rate.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -24,14 +26,34 @@ RUN = {"input": {"prompt": "Say a word."}, "max_tokens": 20}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Who is called, where and with what."""
+    """What is called, and with what."""
 
     name: str
-    port: int
     path: str
     body: dict[str, Any]
     key: str
-    server: Server | None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where targets are: a server that is started for its turn, or without `argv` the emulator, which always runs."""
+
+    targets: list[Target]
+    argv: list[str] = field(default_factory=list)
+    ready: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    python: str = sys.executable
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one turn showed: calls a second, CPU milliseconds a call, failures, and the latency at the steady rate."""
+
+    per_second: float
+    cpu_ms: float
+    bad: int
+    p50: float
+    p99: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,76 +88,72 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> list[Figure]:
     """This function will measure every target in turn, several times, and return the medians."""
-    with serving.bench() as bench, ExitStack() as stack:
-        targets = [*_ours(bench, stack), *(_peers(bench, stack) if options.peers else ())]
-        for target in targets:  # connections, caches, code that is loaded late
-            load.measure(target.port, target.path, target.body, key=target.key, seconds=1.0)
-        saturated: dict[str, list[tuple[float, float, int]]] = {target.name: [] for target in targets}
-        steady: dict[str, list[tuple[float, float]]] = {target.name: [] for target in targets}
+    with serving.bench() as bench, tempfile.TemporaryDirectory() as folder:
+        sites = [_direct(), *_ours(bench), *(_peers(bench, Path(folder)) if options.peers else ())]
+        samples: dict[str, list[Sample]] = {target.name: [] for site in sites for target in site.targets}
         for _ in range(options.rounds):
-            for target in targets:
-                saturated[target.name].append(_saturated(target, options))
-            for target in targets:
-                steady[target.name].append(_steady(target, options))
-    return [_figure(target.name, saturated[target.name], steady[target.name], steady) for target in targets]
+            for site in sites:
+                for target, sample in _turn(site, bench, options):
+                    samples[target.name].append(sample)
+    direct = next(iter(samples.values()))
+    return [_figure(name, taken, direct) for name, taken in samples.items()]
 
 
-def _ours(bench: Bench, stack: ExitStack) -> Iterator[Target]:
-    yield Target("emulator, directly", bench.emulator_port, "/v1/messages", MESSAGES, "emulator", None)
+def _direct() -> Site:
+    return Site([Target("emulator, directly", "/v1/messages", MESSAGES, "emulator")])
+
+
+def _ours(bench: Bench) -> Iterator[Site]:
     for name, argv in serving.SERVERS.items():
-        server = stack.enter_context(serving.serving(argv, bench.env, ready="/health/live"))
-        yield Target(f"{name}, a skill", server.port, "/v1/skills/complete", RUN, bench.key, server)
-        yield Target(f"{name}, /v1/messages", server.port, "/v1/messages", MESSAGES, bench.key, server)
+        targets = [
+            Target(f"{name}, a skill", "/v1/skills/complete", RUN, bench.key),
+            Target(f"{name}, /v1/messages", "/v1/messages", MESSAGES, bench.key),
+        ]
+        yield Site(targets, argv, "/health/live", bench.env)
 
 
-def _peers(bench: Bench, stack: ExitStack) -> Iterator[Target]:
+def _peers(bench: Bench, folder: Path) -> Iterator[Site]:
     python = serving.peers()
     plain = ["-m", "uvicorn", "plain:app", "--app-dir", "bench/peers", "--port", "{port}", "--no-access-log"]
-    server = stack.enter_context(serving.serving(plain, bench.env, ready="/docs", python=python))
-    yield Target("FastAPI + SDK + slowapi", server.port, "/v1/messages", MESSAGES, "none", server)
-    with _folder(stack) as folder:
-        config = serving.litellm_config(folder, bench.emulator_port)
+    yield Site([Target("FastAPI + SDK + slowapi", "/v1/messages", MESSAGES, "none")], plain, "/docs", bench.env, python)
+    config = serving.litellm_config(folder, bench.emulator_port)
     litellm = ["-m", "litellm.proxy.proxy_cli", "--config", config, "--port", "{port}", "--host", "127.0.0.1"]
     env = {name: value for name, value in bench.env.items() if name != "DATABASE_URL"}  # its own accounts stay off
-    server = stack.enter_context(serving.serving(litellm, env, ready="/health/liveliness", python=python))
-    yield Target("LiteLLM", server.port, "/v1/messages", MESSAGES, "sk-bench", server)
+    target = Target("LiteLLM", "/v1/messages", MESSAGES, "sk-bench")
+    yield Site([target], litellm, "/health/liveliness", env, python)
 
 
-@contextmanager
-def _folder(stack: ExitStack) -> Iterator[Path]:
-    yield Path(stack.enter_context(tempfile.TemporaryDirectory()))
+def _turn(site: Site, bench: Bench, options: argparse.Namespace) -> Iterator[tuple[Target, Sample]]:
+    with ExitStack() as stack:
+        server = None
+        if site.argv:
+            running = serving.serving(site.argv, site.env, ready=site.ready, python=site.python)
+            server = stack.enter_context(running)
+        port = server.port if server else bench.emulator_port
+        for target in site.targets:  # first connections, caches, code that is loaded late
+            load.measure(port, target.path, target.body, key=target.key, seconds=1.0)
+            yield target, _sample(target, port, server, options)
 
 
-def _saturated(target: Target, options: argparse.Namespace) -> tuple[float, float, int]:
-    before = target.server.cpu if target.server else 0.0
-    seen = load.measure(
-        target.port, target.path, target.body, key=target.key, callers=options.callers, seconds=options.seconds
+def _sample(target: Target, port: int, server: Server | None, options: argparse.Namespace) -> Sample:
+    before = server.cpu if server else 0.0
+    full = load.measure(
+        port, target.path, target.body, key=target.key, callers=options.callers, seconds=options.seconds
     )
-    used = (target.server.cpu - before) if target.server else 0.0
-    return seen.per_second, used * 1000 / max(1, seen.good + seen.bad), seen.bad
+    used = (server.cpu - before) if server else 0.0
+    steady = load.measure(port, target.path, target.body, key=target.key, seconds=options.seconds, rate=options.rate)
+    cpu_ms = used * 1000 / max(1, full.good + full.bad)
+    return Sample(full.per_second, cpu_ms, full.bad, p50=steady.p50, p99=steady.p99)
 
 
-def _steady(target: Target, options: argparse.Namespace) -> tuple[float, float]:
-    seen = load.measure(
-        target.port, target.path, target.body, key=target.key, seconds=options.seconds, rate=options.rate
-    )
-    return seen.p50, seen.p99
-
-
-def _figure(
-    name: str,
-    saturated: list[tuple[float, float, int]],
-    steady: list[tuple[float, float]],
-    all_steady: dict[str, list[tuple[float, float]]],
-) -> Figure:
-    direct = next(iter(all_steady.values()))
+def _figure(name: str, taken: list[Sample], direct: list[Sample]) -> Figure:
     return Figure(
         name=name,
-        per_second=median(one[0] for one in saturated),
-        cpu_ms=median(one[1] for one in saturated),
-        added_p50=median(mine[0] - base[0] for mine, base in zip(steady, direct, strict=True)),
-        added_p99=median(mine[1] - base[1] for mine, base in zip(steady, direct, strict=True)),
-        bad=sum(one[2] for one in saturated),
+        per_second=median(one.per_second for one in taken),
+        cpu_ms=median(one.cpu_ms for one in taken),
+        added_p50=median(mine.p50 - base.p50 for mine, base in zip(taken, direct, strict=True)),
+        added_p99=median(mine.p99 - base.p99 for mine, base in zip(taken, direct, strict=True)),
+        bad=sum(one.bad for one in taken),
     )
 
 
