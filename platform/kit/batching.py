@@ -69,7 +69,7 @@ class Lane(Generic[Item, Result]):
         self._most_stuck = most_stuck
         self._queue: OrderedDict[_Waiting[Item, Result], None] = OrderedDict()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._worker: asyncio.Task[None] | None = None
+        self._awaited: asyncio.Task[None] | None = None  # the flush that the next one waits for
         self._size = BATCH_SIZE.labels(name)
         self._wait = BATCH_WAIT.labels(name)
 
@@ -85,8 +85,7 @@ class Lane(Generic[Item, Result]):
             raise Unavailable("Too many calls are waiting to be admitted. Try again shortly.", retry_after=1)
         waiting: _Waiting[Item, Result] = _Waiting(item, since=clock.monotonic())
         self._queue[waiting] = None
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work())
+        self._go_on()
         deadline = asyncio.get_running_loop().call_later(within, self._expire, waiting)
         try:
             return await waiting.future
@@ -110,12 +109,25 @@ class Lane(Generic[Item, Result]):
         if not waiting.future.cancelled() and waiting.future.exception() is None:
             self._abandoned(waiting.item, waiting.future.result())
 
-    async def _work(self) -> None:
-        try:
-            while self._queue:
-                await self._send(self._take())
-        finally:
-            self._worker = None
+    def _go_on(self) -> None:
+        """Flush what waits, unless a flush is waited for or too many are stuck."""
+        if self._queue and self._awaited is None and len(self._under_way) <= self._most_stuck:
+            flushing = self._awaited = asyncio.create_task(self._deliver())
+            self._under_way.add(flushing)
+            patience = asyncio.get_running_loop().call_later(self._patience, self._wait_no_more, flushing)
+            flushing.add_done_callback(lambda ended: self._ended(ended, patience))
+
+    def _wait_no_more(self, flushing: asyncio.Task[None]) -> None:
+        if self._awaited is flushing:
+            self._awaited = None
+            self._go_on()
+
+    def _ended(self, flushing: asyncio.Task[None], patience: asyncio.TimerHandle) -> None:
+        patience.cancel()
+        self._under_way.discard(flushing)
+        if self._awaited is flushing:
+            self._awaited = None
+        self._go_on()
 
     def _take(self) -> list[_Waiting[Item, Result]]:
         now = clock.monotonic()
@@ -126,15 +138,10 @@ class Lane(Generic[Item, Result]):
             batch.append(waiting)
         return batch
 
-    async def _send(self, batch: list[_Waiting[Item, Result]]) -> None:
-        flushing = asyncio.create_task(self._deliver(batch))
-        self._under_way.add(flushing)
-        flushing.add_done_callback(self._under_way.discard)
-        await asyncio.wait({flushing}, timeout=self._patience)
-        while len(self._under_way) > self._most_stuck:
-            await asyncio.wait(set(self._under_way), return_when=asyncio.FIRST_COMPLETED)
-
-    async def _deliver(self, batch: list[_Waiting[Item, Result]]) -> None:
+    async def _deliver(self) -> None:
+        batch = self._take()
+        if not batch:  # all of it was cancelled meanwhile
+            return
         self._size.observe(len(batch))
         answers: list[Result | Exception] = [Unavailable("The process is stopping. Try again.")] * len(batch)
         try:
