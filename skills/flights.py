@@ -47,6 +47,7 @@ class Flight(ABC, Generic[Said]):
         self._queue: asyncio.Queue[Said | None] = asyncio.Queue(_QUEUED_EVENTS)
         self._is_listened_to = True
         self._is_over = False
+        self._is_refunded = False
         self.is_heard = False
         self._ended_by: SkillgateError | None = None
         self._upstream: asyncio.Task[Any] | None = None
@@ -67,6 +68,11 @@ class Flight(ABC, Generic[Said]):
     def is_failed_upstream(self) -> bool:
         """Whether the last attempt failed because Claude was unwell."""
         return self._ended_by is None and self._fault is not None and self._fault.is_outage
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether there is no other attempt after the one under way if it works."""
+        return False
 
     def begin(self) -> None:
         """This function will set the flight going."""
@@ -240,10 +246,16 @@ class Flight(ABC, Generic[Said]):
             self._is_over = True
             if self.admitted.place is not None:
                 self.admitted.place.leave()
-            unused = self.admitted.taken - self.usage.tokens.total
-            await limits.refund(caller, tokens=max(0, unused), call_id=call_id)
+            await self._refund()
         await self.say(last)
         await self.say(None)
+
+    async def _refund(self) -> None:
+        """Give back to the rate limits what was not used, and the place among the concurrent calls, once."""
+        if not self._is_refunded:
+            self._is_refunded = True
+            unused = self.admitted.taken - self.usage.tokens.total
+            await limits.refund(self.admitted.caller, tokens=max(0, unused), call_id=self.admitted.call_id)
 
     async def _perform_to_the_end(self) -> Said:
         try:
@@ -275,6 +287,8 @@ class Flight(ABC, Generic[Said]):
         settling = loops.start(
             _settled(reservation, closing, registration.pop_all()), name=f"settle {reservation.event_id}"
         )
+        if call.observed.is_finished and self.is_last_attempt:
+            await self._refund()  # beside the settlement: they do not wait for each other
         await asyncio.wait({settling}, timeout=SETTLE_SECONDS)
         if settling.done():
             settling.result()

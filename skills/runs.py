@@ -136,6 +136,11 @@ class Run(Flight[RunEvent]):
         """Whether the run has an answer, or has used anything on the way to none."""
         return self._is_answered or super().is_spent
 
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether there is no other: a text needs no repair."""
+        return self._order.version.is_text and not self._is_classifying
+
     def end(self, error: SkillgateError) -> None:
         """This function will end the run early; one that waits for another's answer waits no longer."""
         super().end(error)

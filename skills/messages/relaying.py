@@ -111,6 +111,11 @@ class Relay(Flight[Relayed]):
         """The headers that go to Claude: the betas the caller asked for."""
         return {"anthropic-beta": self._betas} if self._betas else {}
 
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether there is no other: what Claude answers is relayed as it is."""
+        return True
+
     async def perform(self) -> Relayed:
         """This function will relay everything up to the end."""
         pings = loops.start(self._ping(), name=f"pings of {self.admitted.call_id}")
