@@ -11,6 +11,9 @@ import aiohttp
 import anthropic
 import httpx2
 
+# What `post` makes of its arguments, by default values that are looked up and copied each time.
+from anthropic._models import FinalRequestOptions
+
 # Private, but the only way to it: the SDK's public client makes its aiohttp session itself, without bounds of what is
 # read ahead and without a socket's options; and other exceptions than these would not be what the SDK expects.
 from anthropic._vendor.httpx_aiohttp.transport import (
@@ -34,22 +37,18 @@ class Claude(anthropic.AsyncAnthropic):
         return super().default_headers
 
     @cached_property
-    def _messages_url(self) -> str:
-        return str(self.base_url).rstrip("/") + _MESSAGES
+    def _messages(self) -> FinalRequestOptions:
+        # With the whole URL, parsed: the SDK would put it together and parse it for each request.
+        url: Any = httpx2.URL(str(self.base_url).rstrip("/") + _MESSAGES)
+        return FinalRequestOptions.construct(method="post", url=url)
 
     async def stream(self, body: bytes, *, headers: dict[str, str]) -> httpx2.Response:
         """This function will ask for a message and return the response once its head is there; the caller closes it.
 
         The body goes as it is: the SDK's models would only parse and rebuild it. Raises what the SDK raises.
         """
-        response: Any = await self.post(
-            self._messages_url,
-            cast_to=httpx2.Response,
-            content=body,
-            options={"headers": headers},
-            stream=True,
-            stream_cls=anthropic.AsyncStream[Any],
-        )
+        options = self._messages.model_copy(update={"content": body, "headers": headers})
+        response: Any = await self.request(httpx2.Response, options, stream=True, stream_cls=anthropic.AsyncStream[Any])
         found: httpx2.Response = response
         return found
 
