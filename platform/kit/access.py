@@ -72,7 +72,8 @@ class Observed:
                 try:
                     await self._application(scope, receive, watched)
                 finally:
-                    traces.tell(span, _facts(noted), error=str(noted.get("error") or ""))
+                    if span is not None:
+                        traces.tell(span, _facts(noted), error=str(noted.get("error") or ""))
         finally:
             counted.dec()
             _notes.reset(token)

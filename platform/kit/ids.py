@@ -4,6 +4,7 @@ import os
 import secrets
 import string
 import time
+from functools import lru_cache
 from uuid import UUID
 
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -32,6 +33,7 @@ def base62(number: int, *, length: int) -> str:
     return "".join(reversed(pairs))[-length:]
 
 
+@lru_cache(maxsize=1024)  # a run's id is told in its answer, its logs and its spans
 def encode(prefix: str, value: UUID) -> str:
     """This function will write a UUID as a public id, such as `run_02aBc…`."""
     return f"{prefix}_{base62(value.int, length=_ENCODED_LENGTH)}"
@@ -58,4 +60,4 @@ def secret(length: int) -> str:
 
 def request_id() -> str:
     """This function will return a new request id."""
-    return encode("req", uuid7())
+    return f"req_{base62(uuid7().int, length=_ENCODED_LENGTH)}"

@@ -4,6 +4,7 @@ Every record goes through the standard library's loggers, whoever wrote it, and 
 the finished line: whatever a message, a field or a traceback carries.
 """
 
+import json
 import logging
 import re
 from datetime import UTC, datetime
@@ -91,7 +92,7 @@ def _configure() -> None:
 
 
 _trace: Processor = structlog.processors.format_exc_info
-_to_json = structlog.processors.JSONRenderer()
+_to_json = json.JSONEncoder(default=repr).encode
 
 
 def _described(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
@@ -135,7 +136,7 @@ def _shortened(value: Any) -> Any:
 
 
 def _rendered_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
-    return masked(str(_to_json(logger, name, event)))
+    return masked(_to_json(event))
 
 
 def _rendered_pretty() -> Processor:
