@@ -24,6 +24,7 @@ Argument = str | int | bytes
 Order = tuple[Subject, tuple[Argument, ...]]
 
 _LATE_SECONDS = 0.02
+_MOST_SENDS = 3
 _MOST_WAITING = 5_000
 
 
@@ -118,18 +119,18 @@ class _Wire(Generic[Subject]):
         return [Trouble(answer) if isinstance(answer, Exception) else answer for answer in answers]
 
     async def _send_in_time(self, orders: list[Order[Subject]]) -> list[Any]:
-        """A timer that fires late says that this process was busy, not Redis; orders may go twice, so they go once more."""
+        """A timer that fires late says that this process was busy, not Redis; orders may go twice, so they go again."""
         patience = settings.LIMITS_TIMEOUT_SECONDS
-        started = clock.monotonic()
-        try:
-            async with asyncio.timeout(patience):
-                return await self._send(orders)
-        except kit_redis.TROUBLE as trouble:
-            was_late = clock.monotonic() - started > patience + _LATE_SECONDS
-            if not (was_late and isinstance(trouble, (TimeoutError, kit_redis.RedisTimeout))):
-                raise
-        async with asyncio.timeout(patience):
-            return await self._send(orders)
+        for left in reversed(range(_MOST_SENDS)):
+            started = clock.monotonic()
+            try:
+                async with asyncio.timeout(patience):
+                    return await self._send(orders)
+            except kit_redis.TROUBLE as trouble:
+                was_late = clock.monotonic() - started > patience + _LATE_SECONDS
+                if not left or not was_late or not isinstance(trouble, (TimeoutError, kit_redis.RedisTimeout)):
+                    raise
+        raise Trouble  # unreachable: the last attempt returns or raises
 
     async def _send(self, orders: list[Order[Subject]]) -> list[Any]:
         answers = await self._evaluate(orders)
