@@ -13,6 +13,8 @@ from django.urls import set_script_prefix
 
 from kit.middleware import request_ids
 
+_AT_ONCE_SECONDS = 0.05
+
 
 class ApiHandler(ASGIHandler):
     """Request ids around the view, and nothing else: sessions, CSRF and messages belong to pages.
@@ -50,15 +52,14 @@ class ApiHandler(ASGIHandler):
             body.close()
 
     async def _answer_unless_left(self, request: HttpRequest, receive: Any, send: Any) -> None:
-        answering: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]  # a server calls from a task
-        leaving = asyncio.create_task(_cancel_when_left(answering, receive))
+        leaving = _Leaving(receive)
         try:
             await self._answer(request, send)
         except asyncio.CancelledError:
-            if not leaving.done() or answering.uncancel():  # else the client left, and that is no error
+            if not leaving.takes_back():
                 raise
         finally:
-            leaving.cancel()
+            leaving.listen_no_more()
 
     async def _answer(self, request: HttpRequest, send: Any) -> None:
         handler: Any = self
@@ -71,10 +72,34 @@ class ApiHandler(ASGIHandler):
             await _close(response)
 
 
-async def _cancel_when_left(answering: asyncio.Task[Any], receive: Any) -> None:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        answering.cancel()
+class _Leaving:
+    """Cancels the task that made it when the client leaves; what is answered at once is not worth a listener."""
+
+    def __init__(self, receive: Any) -> None:
+        self._receive = receive
+        self._answering: asyncio.Task[Any] | None = asyncio.current_task()
+        self._listening: asyncio.Task[None] | None = None
+        self._begin = asyncio.get_running_loop().call_later(_AT_ONCE_SECONDS, self._listen)
+        self._is_told = False
+
+    def takes_back(self) -> bool:
+        """This function will take the cancellation back, and tell whether the client's leaving was its only reason."""
+        return self._is_told and self._answering is not None and not self._answering.uncancel()
+
+    def listen_no_more(self) -> None:
+        """This function will end it."""
+        self._begin.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
+
+    def _listen(self) -> None:
+        self._listening = asyncio.create_task(self._wait())
+
+    async def _wait(self) -> None:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and self._answering is not None:
+            self._is_told = True
+            self._answering.cancel()
 
 
 async def _close(response: HttpResponseBase) -> None:
