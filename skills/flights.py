@@ -46,6 +46,7 @@ class Flight(ABC, Generic[Said]):
         self._finishes_alone = finishes_alone
         self._queue: asyncio.Queue[Said | None] = asyncio.Queue(_QUEUED_EVENTS)
         self._is_listened_to = True
+        self._is_end_enough = False
         self._is_over = False
         self._is_refunded = False
         self.is_heard = False
@@ -100,6 +101,15 @@ class Flight(ABC, Generic[Said]):
                 yield batch
         finally:
             self._leave()
+
+    async def ending(self) -> Said | None:
+        """This function will return the last thing the flight says, to which it says nothing else before; None without one."""
+        self._is_end_enough = True
+        last = None
+        async with aclosing(self.events()) as events:
+            async for said in events:
+                last = said
+        return last
 
     @abstractmethod
     async def perform(self) -> Said:
@@ -181,7 +191,7 @@ class Flight(ABC, Generic[Said]):
 
     async def say(self, said: Said | None) -> None:
         """This function will tell whoever listens, waiting for a slow reader as long as `STALL_SECONDS`."""
-        if not self._is_listened_to:
+        if not self._is_listened_to or (self._is_end_enough and not self._is_over):
             return
         if not self._queue.full():
             self._queue.put_nowait(said)

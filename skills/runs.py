@@ -99,12 +99,11 @@ async def stream(order: Order) -> AsyncGenerator[RunEvent, None]:
 
 async def complete(run: "Run") -> RunCompleted:
     """This function will wait for a run's answer. Raises the error a failed run ended with."""
-    async with aclosing(run.events()) as events:
-        async for event in events:
-            if isinstance(event, RunFailed):
-                raise event.error
-            if isinstance(event, RunCompleted):
-                return event
+    ended = await run.ending()
+    if isinstance(ended, RunFailed):
+        raise ended.error
+    if isinstance(ended, RunCompleted):
+        return ended
     raise Unavailable("The run ended without an answer. Try again.")
 
 

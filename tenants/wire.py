@@ -1,7 +1,7 @@
 """An orderly line to a script in Redis: what is asked together goes in one round trip.
 
-Any trouble (down, stalled, out of memory, read-only, loading) comes out as `Trouble` after
-`LIMITS_TIMEOUT_SECONDS` at most, and opens a breaker so that the next calls do not even try.
+Any trouble (down, stalled, out of memory, read-only, loading) comes out as `Trouble`, from a Redis that does not
+answer after `LIMITS_TIMEOUT_SECONDS`, and opens a breaker so that the next calls do not even try.
 """
 
 import asyncio
@@ -36,7 +36,8 @@ class Script(Generic[Subject]):
     """A Lua script and what it is run on: `keys` names the Redis keys of a subject, all of one hash slot.
 
     Its verbs must bear being run twice. `abandoned` is told of an answer that nobody waited for any more. Of an
-    order that waits longer than `longest_wait` seconds, in a flood, the caller hears as of trouble.
+    order that waits longer than `longest_wait` seconds, in a flood, the caller hears as of trouble. `steps` is how
+    many times `LIMITS_TIMEOUT_SECONDS` finding a connection, asking and being answered may take together.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Script(Generic[Subject]):
         abandoned: Callable[[Subject, tuple[Argument, ...], Any], None] | None = None,
         most_together: int = 64,
         longest_wait: float = 2.0,
+        steps: int = 1,
     ) -> None:
         self.name = name
         self.text = text
@@ -58,6 +60,7 @@ class Script(Generic[Subject]):
         self.abandoned = abandoned
         self.most_together = most_together
         self.longest_wait = longest_wait
+        self.steps = steps
         self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Wire[Subject]]] = WeakKeyDictionary()
 
     async def run(self, subject: Subject, *arguments: Argument) -> Any:
@@ -124,7 +127,7 @@ class _Wire(Generic[Subject]):
         for left in reversed(range(_MOST_SENDS)):
             started = clock.monotonic()
             try:
-                async with asyncio.timeout(patience):
+                async with asyncio.timeout(self._script.steps * patience):
                     return await self._send(orders)
             except kit_redis.TROUBLE as trouble:
                 was_late = clock.monotonic() - started > patience + _LATE_SECONDS

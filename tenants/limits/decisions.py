@@ -57,7 +57,7 @@ class Decision:
 
 def _rfc3339(instant: datetime) -> str:
     whole = instant if instant.microsecond == 0 else instant.replace(microsecond=0) + timedelta(seconds=1)
-    return whole.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{whole.replace(tzinfo=None).isoformat()}Z"  # always UTC; strftime costs several times as much
 
 
 def decision(verdict: Verdict, *, allowance: Allowance, source: Source) -> Decision:
