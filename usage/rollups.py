@@ -67,6 +67,35 @@ UNION SELECT tenant_id, day FROM (TABLE sums EXCEPT TABLE rows) wrong ORDER BY t
 """  # noqa: S608 - the columns are ours
 
 
+# What a refresh goes on from, where nothing is to be refreshed: how far it came, and what it counted that may still change.
+_MARKS = """
+SELECT r.tenant_id, r.day FROM usage_dayrevision r
+CROSS JOIN LATERAL (
+    SELECT min(e.number) AS first, max(e.number) FILTER (WHERE e.state <> 'open') AS last, bool_or(e.number = r.rolled_number) AS is_there
+    FROM usage_event e WHERE e.tenant_id = r.tenant_id AND e.day = r.day AND e.month = date_trunc('month', r.day)::date
+) e
+WHERE r.revision = r.rolled_revision AND r.revision > 0
+    AND (r.first_number IS DISTINCT FROM e.first OR e.is_there IS NOT TRUE OR r.rolled_number < e.last)
+ORDER BY r.tenant_id, r.day
+"""
+_NAMES = f"tenant_id, day, number, state, key_id, skill, model, {', '.join(_MEASURES)}"
+_PROVISIONAL = f"""
+WITH days AS (
+    SELECT tenant_id, day, rolled_number FROM usage_dayrevision WHERE revision = rolled_revision
+), events AS (
+    SELECT {", ".join(f"p.{name.strip()}" for name in _NAMES.split(","))}
+    FROM days CROSS JOIN LATERAL usage_day_parts(days.tenant_id, days.day) p
+    WHERE p.state IN ('open', 'estimated') AND p.number <= days.rolled_number
+), kept AS (
+    SELECT {", ".join(f"p.{name.strip()}" for name in _NAMES.split(","))} FROM usage_provisionalusage p
+    WHERE NOT EXISTS (SELECT 1 FROM usage_dayrevision r WHERE r.tenant_id = p.tenant_id AND r.day = p.day AND r.revision <> r.rolled_revision)
+)
+SELECT DISTINCT tenant_id, day, number FROM (
+    (TABLE events EXCEPT ALL TABLE kept) UNION ALL (TABLE kept EXCEPT ALL TABLE events)
+) wrong ORDER BY tenant_id, day, number
+"""  # noqa: S608 - the columns are ours
+
+
 def refresh(*, most: int = 1000) -> int:
     """This function will bring the rollups of changed days up to date and return how many days there were."""
     with connection.cursor() as cursor:
@@ -96,3 +125,13 @@ def check() -> list[dict[str, Any]]:
 def check_sums() -> list[dict[str, Any]]:
     """This function will return every tenant and day whose kept sum is not what its rollups add up to."""
     return fetch(_MISSUMMED)
+
+
+def check_marks() -> list[dict[str, Any]]:
+    """This function will return every tenant and day that a refresh would go on with from a wrong number."""
+    return fetch(_MARKS)
+
+
+def check_provisional() -> list[dict[str, Any]]:
+    """This function will return what is kept of events that may still change and is not what they say."""
+    return fetch(_PROVISIONAL)

@@ -53,8 +53,9 @@ def refresh_rollups() -> None:
 
 @shared_task(name="usage.seal_days")
 def seal_days() -> None:
-    """Seal the days that are over."""
+    """Seal the days that are over, and sign what was adjusted since."""
     seals.seal_due()
+    closing.prove_due()
 
 
 @shared_task(name="usage.close_months")

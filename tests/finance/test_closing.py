@@ -16,7 +16,7 @@ from kit.errors import Conflict, NotFound
 from tenants.models import AuditEntry, Tenant
 from tests.finance.books import estimate, settle, tamper, undone, use
 from tests.usage.desk import Desk, do, events, look, open_desk
-from usage import closing, pricing, reports, seals, tasks, verification
+from usage import closing, pricing, reports, tasks, verification
 
 SetClock = Callable[[str], None]
 JULY, AUGUST = date(2026, 7, 1), date(2026, 8, 1)
@@ -137,7 +137,7 @@ def test_a_tenant_that_moves_west_comes_back_to_a_closed_month(prices: None, set
 
     assert adjustments() == [("late", "08", 7, 7)]
     set_clock("2026-08-02 12:00:00+00")
-    seals.seal_due()
+    tasks.seal_days()
     assert findings() == []
 
 

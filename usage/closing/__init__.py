@@ -2,8 +2,10 @@
 
 from usage.closing.adjusting import Adjusted, Origin, book_late, of_month
 from usage.closing.checking import check
-from usage.closing.models import Adjustment, Statement
+from usage.closing.models import Adjustment, AdjustmentProof, Statement
 from usage.closing.months import Standing, close, close_due, standings, statement_of
+from usage.closing.proofs import check as check_proofs
+from usage.closing.proofs import prove_due
 from usage.closing.rerating import Preview, Rerating
 from usage.closing.rerating import book as book_rerating
 from usage.closing.rerating import preview as preview_rerating
@@ -11,6 +13,7 @@ from usage.closing.rerating import preview as preview_rerating
 __all__ = [
     "Adjusted",
     "Adjustment",
+    "AdjustmentProof",
     "Origin",
     "Preview",
     "Rerating",
@@ -19,10 +22,12 @@ __all__ = [
     "book_late",
     "book_rerating",
     "check",
+    "check_proofs",
     "close",
     "close_due",
     "of_month",
     "preview_rerating",
+    "prove_due",
     "standings",
     "statement_of",
 ]

@@ -96,6 +96,10 @@ def book_late(tenant_id: int) -> int:
         return int(cursor.rowcount)
 
 
+# The canonical row of `usage_adjustment a`, every column of it.
+ROW = f"""jsonb_build_array(a.id, a.tenant_id, a.month, a.kind, a.origin_day, a.event_id, a.event_number, a.key_id, a.skill, a.model,
+    {", ".join(f"a.{name}" for name in MEASURES)}, a.price_version, a.reason, a.created_by,
+    to_char(a.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text"""
 _SUMS = ", ".join(f"sum({name})::bigint AS {name}" for name in ("charged_tokens", "cost_micros", "billed_micros"))
 _OF_MONTH = f"""
 SELECT kind, date_trunc('month', origin_day)::date AS origin_month, reason, count(*) AS adjustments, {_SUMS}

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from usage.closing import adjusting, figures
@@ -55,8 +56,11 @@ def _faults(statement: Statement, *, before: Statement | None, sums: dict[str, A
 def _content_faults(
     statement: Statement, content: dict[str, Any], *, before: Statement | None, sums: dict[str, Any]
 ) -> Iterator[str]:
-    told = content["number"], content["report"]["month"], content["closed_by"]
-    if told != (statement.number, f"{statement.month:%Y-%m}", statement.closed_by):
+    closed_at = datetime.fromisoformat(content["closed_at"])
+    told = content["number"], content["report"]["month"], content["closed_by"], closed_at
+    kept = statement.number, f"{statement.month:%Y-%m}", statement.closed_by, statement.closed_at
+    last = content.get("last_event_number", statement.last_event_number)  # statements of the first form do not say
+    if told != kept or last != statement.last_event_number:
         yield "its columns are not what was signed"
     if content["previous"] != ({"number": before.number, "sha256": before.sha256} if before else None):
         yield "it names another statement before it than there is"

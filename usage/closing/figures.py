@@ -13,12 +13,19 @@ from usage.closing.models import Statement
 from usage.rows import fetch
 from usage.seals import canonical
 
-FORM = 1
+FORM = 2
 TOTALS = ("charged_tokens", "cost_micros", "billed_micros")
 
 
 def freeze(
-    tenant: Tenant, *, month: date, number: int, before: Statement | None, closed_at: datetime, closed_by: str
+    tenant: Tenant,
+    *,
+    month: date,
+    number: int,
+    before: Statement | None,
+    last_event_number: int,
+    closed_at: datetime,
+    closed_by: str,
 ) -> str:
     """This function will return the figures of a month as the text that is kept; its rollups are brought up to date first."""
     _roll(tenant.pk, month)
@@ -27,6 +34,7 @@ def freeze(
     content: dict[str, Any] = {
         "form": FORM,
         "number": number,
+        "last_event_number": last_event_number,
         "closed_at": closed_at.isoformat(),
         "closed_by": closed_by,
         "report": report.as_json(),

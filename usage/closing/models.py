@@ -85,3 +85,24 @@ class Adjustment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.origin_day}: {self.cost_micros}"
+
+
+class AdjustmentProof(models.Model):
+    """The signed proof of one adjustment, in a chain per tenant; made by the sealing, never changed."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="+", db_index=False)
+    sequence = models.BigIntegerField(help_text="Gapless within the tenant, from 1.")
+    adjustment_id = models.BigIntegerField(unique=True)
+    payload = models.TextField()
+    key_id = models.CharField(max_length=16)
+    signature = models.CharField(max_length=128)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "sequence"], name="adjustment_proof_is_one_per_place_in_the_chain"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"proof {self.sequence} of adjustment {self.adjustment_id}"

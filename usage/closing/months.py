@@ -15,7 +15,7 @@ from kit.errors import Conflict, NotFound
 from tenants import audit
 from tenants.models import Tenant
 from usage import seals
-from usage.closing import adjusting, figures
+from usage.closing import adjusting, figures, proofs
 from usage.closing.models import Statement
 from usage.rows import fetch
 from usage.seals import signing
@@ -60,6 +60,7 @@ def close(tenant: Tenant, *, month: date, actor: str = SYSTEM, address: str = ""
         with connection.cursor() as cursor:
             cursor.execute("SELECT usage_lock_tenants(ARRAY[%s]::bigint[])", [tenant.pk])
         adjusting.book_late(tenant.pk)
+        proofs.prove_tenant(tenant.pk)
         _refuse(standings(tenant.pk), month=month.replace(day=1))
         _refuse_unsealed(tenant, month=month.replace(day=1))
         statement = _write(tenant, month=month.replace(day=1), actor=actor)
@@ -118,7 +119,15 @@ def _write(tenant: Tenant, *, month: date, actor: str) -> Statement:
     before = Statement.objects.filter(tenant=tenant).order_by("-number").first()
     facts: dict[str, Any] = fetch(_FACTS, [tenant.pk])[0]
     number = before.number + 1 if before else 1
-    text = figures.freeze(tenant, month=month, number=number, before=before, closed_at=facts["now"], closed_by=actor)
+    text = figures.freeze(
+        tenant,
+        month=month,
+        number=number,
+        before=before,
+        last_event_number=facts["last_number"],
+        closed_at=facts["now"],
+        closed_by=actor,
+    )
     signed = signing.sign(text)
     return Statement.objects.create(
         tenant=tenant,

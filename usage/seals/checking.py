@@ -40,9 +40,13 @@ class _Chain:
         )
         if not signing.is_signed(row["payload"], by=row["key_id"], signature=row["signature"]):
             found.append(f"its signature by the key {row['key_id']} does not fit")
-        told = {name: content.get(name) for name in ("tenant", "sequence", "first_number", "last_number", "day")}
+        told = {
+            name: content.get(name)
+            for name in ("tenant", "sequence", "first_number", "last_number", "day", "sealed_at")
+        }
         kept = {name: row[name] for name in ("sequence", "first_number", "last_number")}
-        if told != {"tenant": self.tenant_id, "day": row["day"].isoformat(), **kept}:
+        instants = {"day": row["day"].isoformat(), "sealed_at": row["sealed_at"].isoformat()}
+        if told != {"tenant": self.tenant_id, **instants, **kept}:
             found.append("its columns are not what was signed")
         if content.get("rows_sha256") != row["rows_sha256"]:
             found.append("its digests are not what was signed")
@@ -154,7 +158,7 @@ def _event(row: Row) -> str:
 
 
 _SEALS = """
-SELECT tenant_id, sequence, day, first_number, last_number, payload, hash, key_id, signature,
+SELECT tenant_id, sequence, day, first_number, last_number, payload, hash, key_id, signature, sealed_at,
        encode(sha256(digests), 'hex') AS rows_sha256
 FROM usage_seal ORDER BY tenant_id, sequence
 """

@@ -8,3 +8,5 @@ def check(report: Report) -> None:
     """This function will check every statement and what it was made of."""
     rows, faults = closing.check()
     report.add("statements", rows=rows, findings=[Finding("statements", subject, fault) for subject, fault in faults])
+    rows, faults = closing.check_proofs()
+    report.add("adjustments", rows=rows, findings=[Finding("adjustments", subject, fault) for subject, fault in faults])

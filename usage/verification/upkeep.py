@@ -1,5 +1,7 @@
 """What is kept beside the events: partitions made ahead, nothing astray, rollups that equal the events."""
 
+from typing import Any
+
 from usage import rollups
 from usage.rows import fetch
 from usage.verification.findings import Finding, Report
@@ -39,18 +41,24 @@ def _check_rollups(report: Report) -> None:
             f"tenant {row['tenant_id']} day {row['day']} key {row['key_id']} skill {row['skill'] or '-'} model {row['model']}",
             f"the {row['side']} say {row['calls']} calls, {row['charged_tokens']} tokens, {row['cost_micros']} micro-dollars"
             " and the other side does not",
-            {"tenant_id": row["tenant_id"], "day": row["day"].isoformat()},
+            _details(row),
         )
         for row in rollups.check()
     ]
-    findings += [
-        Finding(
-            "rollups",
-            f"tenant {row['tenant_id']} day {row['day']}",
-            "the kept sum of the day is not what its rollups add up to",
-            {"tenant_id": row["tenant_id"], "day": row["day"].isoformat()},
-        )
-        for row in rollups.check_sums()
-    ]
+    for rows, fault in (
+        (rollups.check_sums(), "the kept sum of the day is not what its rollups add up to"),
+        (rollups.check_marks(), "the numbers from which a refresh goes on are not those of its events"),
+        (rollups.check_provisional(), "what the rollup counted of an event that may still change is not what it says"),
+    ):
+        findings += [Finding("rollups", _subject(row), fault, _details(row)) for row in rows]
     days = fetch("SELECT count(*) AS n FROM usage_dayrevision WHERE revision = rolled_revision")[0]["n"]
     report.add("rollups", rows=days, findings=findings)
+
+
+def _subject(row: dict[str, Any]) -> str:
+    number = f" event {row['tenant_id']}/{row['number']}" if "number" in row else ""
+    return f"tenant {row['tenant_id']} day {row['day']}{number}"
+
+
+def _details(row: dict[str, Any]) -> dict[str, Any]:
+    return {"tenant_id": row["tenant_id"], "day": row["day"].isoformat()}
