@@ -2,10 +2,7 @@
 
 import asyncio
 import contextlib
-import os
-import shutil
 import socket
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,26 +10,14 @@ from itertools import count
 from pathlib import Path
 
 from embedded import waiting
-
-ROOT = Path(__file__).resolve().parents[2]
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-_AROUND = """
-{user}
-pid {folder}/pid; error_log {folder}/error.log; daemon off; worker_processes 1;
-events {{ worker_connections 1024; }}
-http {{
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
-    uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-    include {folder}/skillgate.conf;
-}}
-"""
+from tests import nginx
 
 
 @contextmanager
 def before(ports: list[int], *, folder: Path) -> Iterator[str]:
     """This function will listen for both web processes and yield the URL to call."""
     port = _free_port()
-    runs = _nginx(ports, port=port, folder=folder) if NGINX else _relay(ports, port=port)
+    runs = _nginx(ports, port=port, folder=folder) if nginx.NGINX else _relay(ports, port=port)
     with runs:
         assert waiting.until(lambda: _listens(port), seconds=10)
         yield f"http://127.0.0.1:{port}"
@@ -40,21 +25,7 @@ def before(ports: list[int], *, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def _nginx(ports: list[int], *, port: int, folder: Path) -> Iterator[None]:
-    shipped = (ROOT / "deploy" / "nginx" / "skillgate.conf").read_text()
-    servers = " ".join(f"server 127.0.0.1:{one} max_fails=0;" for one in ports)
-    for ours, here in (
-        ("listen 8080", f"listen 127.0.0.1:{port}"),
-        ("server web:8000 max_fails=0;", servers),
-        ("/etc/nginx/skillgate-proxy.conf", str(ROOT / "deploy" / "nginx" / "skillgate-proxy.conf")),
-        ("/dev/stdout", f"{folder}/access.log"),
-    ):
-        assert ours in shipped
-        shipped = shipped.replace(ours, here)
-    (folder / "skillgate.conf").write_text(shipped)
-    user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(_AROUND.format(folder=folder, user=user))
-    assert NGINX
-    process = subprocess.Popen([NGINX, "-p", str(folder), "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
+    process = nginx.start(folder, servers=[f"127.0.0.1:{one}" for one in ports], port=port)
     try:
         yield
     finally:

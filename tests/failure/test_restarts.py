@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from embedded import waiting
+from tests import nginx
 from tests.failure import books, callers, proxy
 from tests.failure.callers import Told
 from tests.failure.stack import Stack
@@ -22,7 +23,7 @@ def test_no_call_fails_while_web_processes_are_restarted_in_turn(stack: Stack, k
         told = asyncio.run(_calls_through_restarts(stack, key, url=url))
 
     failed = [(one.status, one.trouble, one.text[-200:]) for one in told if not _is_whole(one)]
-    print(f"\n{len(told)} calls through {RESTARTS} restarts, behind {'nginx' if proxy.NGINX else 'a relay'}")  # noqa: T201
+    print(f"\n{len(told)} calls through {RESTARTS} restarts, behind {'nginx' if nginx.NGINX else 'a relay'}")  # noqa: T201
     assert failed == [], _said_by_the_proxy(tmp_path)
     assert len(told) > 2 * CALLERS
     assert {one.status for one in told} == {200}

@@ -39,6 +39,15 @@ def test_no_file_is_longer_than_one_can_hold_in_mind() -> None:
     assert long == {}
 
 
+def test_nothing_that_is_to_be_ignored_is_kept() -> None:
+    ignored = subprocess.run(
+        ["git", "ls-files", "-ci", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert ignored.split() == []
+    assert [path.name for path in _tracked("*.pyc", "*.pyo", "*.so")] == []
+
+
 @pytest.mark.parametrize("where", re.findall(r"\| `([a-zA-Z_.]+)` \|$", VOCABULARY, flags=re.MULTILINE))
 def test_every_word_of_the_vocabulary_is_where_it_is_said_to_be(where: str) -> None:
     owner, _, name = where.rpartition(".")

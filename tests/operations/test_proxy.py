@@ -1,9 +1,6 @@
 """The proxy we ship, run for real: streams pass through it as they come, and leaving it leaves the call."""
 
-import os
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,40 +9,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.live import ROOT, Live, Program, eventually
+from tests import nginx
+from tests.live import Live, Program, eventually
 from tests.skills.listening import SUMMARIZE, listen_until, opened, text_input
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
-
-_AROUND = """
-{user}
-pid {folder}/pid; error_log {folder}/error.log; daemon off; worker_processes 1;
-events {{ worker_connections 512; }}
-http {{
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/f;
-    uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
-    include {folder}/skillgate.conf;
-}}
-"""
-
-
-def start(folder: Path, *, server: str, port: int) -> subprocess.Popen[bytes]:
-    """This function will run nginx with our configuration; only addresses and paths are this test's."""
-    shipped = (ROOT / "deploy" / "nginx" / "skillgate.conf").read_text()
-    for ours, here in (
-        ("listen 8080", f"listen 127.0.0.1:{port}"),
-        ("server web:8000", f"server {server}"),
-        ("/etc/nginx/skillgate-proxy.conf", str(ROOT / "deploy" / "nginx" / "skillgate-proxy.conf")),
-        ("/dev/stdout", f"{folder}/access.log"),
-    ):
-        assert ours in shipped
-        shipped = shipped.replace(ours, here)
-    (folder / "skillgate.conf").write_text(shipped)
-    user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(_AROUND.format(folder=folder, user=user))
-    assert NGINX
-    return subprocess.Popen([NGINX, "-p", str(folder), "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
+pytestmark = pytest.mark.skipif(nginx.NGINX is None, reason="nginx is not installed")
 
 
 @pytest.fixture
@@ -54,14 +22,14 @@ def proxied(live: Live, tmp_path: Path) -> Iterator[Live]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    nginx = start(tmp_path, server=live.base_url.removeprefix("http://"), port=port)
+    running = nginx.start(tmp_path, servers=[live.base_url.removeprefix("http://")], port=port)
     url = f"http://127.0.0.1:{port}"
     try:
         eventually(lambda: _answers(url))
-        yield replace(live, server=Program(nginx, url.removeprefix("http://")))
+        yield replace(live, server=Program(running, url.removeprefix("http://")))
     finally:
-        nginx.terminate()
-        nginx.wait(timeout=10)
+        running.terminate()
+        running.wait(timeout=10)
 
 
 def _answers(url: str) -> bool:
@@ -135,13 +103,13 @@ def test_what_is_for_operators_stays_inside(proxied: Live, path: str) -> None:
 
 
 def test_without_a_server_the_answer_is_still_json(tmp_path: Path, free_port: int) -> None:
-    nginx = start(tmp_path, server="127.0.0.1:1", port=free_port)
+    running = nginx.start(tmp_path, servers=["127.0.0.1:1"], port=free_port)
     try:
         url = f"http://127.0.0.1:{free_port}/v1/skills"
         found = eventually(lambda: [one for one in (_any_answer(url),) if one is not None])
     finally:
-        nginx.terminate()
-        nginx.wait(timeout=10)
+        running.terminate()
+        running.wait(timeout=10)
 
     (answer,) = found
     assert answer.status_code == 502

@@ -86,11 +86,11 @@ def test_a_cancelled_batch_is_cancelled_upstream_and_what_was_held_is_given_back
 ) -> None:
     slowly(600_000)
     batch = submit(desk, [item(number) for number in range(5)], processing="bulk")
-    eventually(lambda: [one for one in batches(desk) if one["state"] == "in_progress"], within=60)
+    assert eventually(lambda: [one for one in batches(desk) if one["state"] == "in_progress"], within=60)
 
     desk.post(f"batches/{batch['id']}/cancel")
 
-    eventually(lambda: batches(desk)[0]["state"] == "ended", within=60)
+    assert eventually(lambda: batches(desk)[0]["state"] == "ended", within=60)
     assert desk.paid() == (0, 0)
     assert {event["state"] for event in desk.live.events()} == {"released"}
     assert desk.get(f"batches/{batch['id']}")["envelope"]["reserved_tokens"] == 0
@@ -101,12 +101,12 @@ def test_a_cancelled_batch_is_cancelled_upstream_and_what_was_held_is_given_back
 def test_leases_are_renewed_for_as_long_as_claude_takes(desk: Desk, slowly: Callable[[int], None]) -> None:
     slowly(600_000)
     batch = submit(desk, [item(0)], processing="bulk")
-    eventually(lambda: [one for one in batches(desk) if one["state"] == "in_progress"], within=60)
+    assert eventually(lambda: [one for one in batches(desk) if one["state"] == "in_progress"], within=60)
     (before,) = desk.live.events()
 
-    eventually(lambda: desk.live.events()[0]["lease_until"] > before["lease_until"], within=60)
+    assert eventually(lambda: desk.live.events()[0]["lease_until"] > before["lease_until"], within=60)
     desk.post(f"batches/{batch['id']}/cancel")
-    eventually(lambda: batches(desk)[0]["state"] == "ended", within=60)
+    assert eventually(lambda: batches(desk)[0]["state"] == "ended", within=60)
 
 
 @pytest.mark.usefixtures("no_workers")
@@ -131,7 +131,7 @@ def test_a_worker_that_dies_while_it_sends_neither_loses_nor_repeats_a_call(desk
     forgotten = "UPDATE skills_messagebatch SET upstream_id = '', state = 'creating' RETURNING id"
     desk.live.rows(forgotten)
     desk.live.rows("UPDATE skills_messagebatch SET created_at = created_at - interval '70 seconds' RETURNING id")
-    eventually(lambda: work() == "succeeded", within=60)
+    assert eventually(lambda: work() == "succeeded", within=60)
 
     found = results(desk, batch)
     assert [one["status"] for one in found] == ["succeeded"] * 3
