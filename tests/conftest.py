@@ -4,21 +4,44 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, connections
 
 from kit import control, pg
 from kit import redis as kit_redis
 from skills import catalog, claude
+from tests import sharing, template
+from tests.live import (  # noqa: F401 - fixtures: here, a worker of a parallel run starts each of them once
+    daphne_server,
+    everywhere,
+    live,
+    live_database,
+    live_emulator,
+    live_environment,
+    live_tenant,
+    live_uvicorn,
+    uvicorn_server,
+)
 from tests.skills.gateway import Gateway, Key, MakeKey, running
 from usage import pricing
-
-_LONGEST = ("tests/failure/", "tests/analyses/", "tests/embedded/", "tests/caching/")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that mostly wait for leases to lapse go first, so that they do not end the run alone."""
-    items.sort(key=lambda item: not item.nodeid.startswith(_LONGEST))
+    """This function will put the longest first and leave the rest in its random order."""
+    items.sort(key=lambda item: sharing.rank(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing.Sharing | None:
+    """This function will have files that share something slow run in one worker (xdist's own groups need marks)."""
+    return sharing.Sharing(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Test databases are copies of a migrated one; Django's own migrating then finds nothing to do."""
+    del django_db_modify_db_settings_parallel_suffix
+    connections["default"].settings_dict["TEST"]["TEMPLATE"] = template.made()
 
 
 def _emptied_quickly(_operations: Any, _style: Any, tables: Sequence[str], **_options: bool) -> list[str]:

@@ -32,7 +32,7 @@ from pytest_django import DjangoDbBlocker
 
 from kit import pg
 from tenants.keys import Issued
-from tests import factories
+from tests import factories, shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 Found = TypeVar("Found")
@@ -226,9 +226,8 @@ def uvicorn_server(tmp_path_factory: pytest.TempPathFactory, live_environment: d
 def live_tenant(live_database: dict[str, Any], django_db_blocker: DjangoDbBlocker) -> Iterator[Any]:
     """A tenant of this test's own, committed, with skills and prices there; other tests find the tables empty again."""
     assert live_database["NAME"].startswith(TEST_DATABASE_PREFIX)
-    with django_db_blocker.unblock(), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        call_command("load_skills", verbosity=0, stdout=nowhere)
-        call_command("load_prices", verbosity=0, stderr=nowhere)
+    with django_db_blocker.unblock():
+        shipped.load()
         tenant = factories.make_tenant(f"live-{uuid4().hex[:12]}")
     yield tenant
     with django_db_blocker.unblock():

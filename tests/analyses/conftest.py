@@ -18,16 +18,7 @@ from kit import ids
 from skills import catalog
 from skills.models import Skill
 from tests.analyses.book import book
-from tests.live import (  # noqa: F401 - fixtures
-    Live,
-    daphne_server,
-    eventually,
-    live,
-    live_database,
-    live_emulator,
-    live_environment,
-    live_tenant,
-)
+from tests.live import Live
 
 HOOKS = "127.0.0.77"  # where the running server may send webhooks in these tests, and nowhere else here
 os.environ["SKILLGATE_WEBHOOK_ALLOWED_NETWORKS"] = f"{HOOKS}/32"
@@ -109,12 +100,12 @@ class Desk:
 
 
 @pytest.fixture
-def desk(live: Live) -> Desk:  # noqa: F811 - the fixture
+def desk(live: Live) -> Desk:
     return Desk(live)
 
 
 @pytest.fixture
-def leaflet(live: Live) -> str:  # noqa: F811 - the fixture
+def leaflet(live: Live) -> str:
     """A skill of the tenant's own that reads in parts of a page."""
     content = catalog.read_folder(catalog.BUILTIN / "digest" / "1").content
     small = replace(content, policy={"kind": "analysis", "part_bytes": 2_500, "overlap_bytes": 100})
@@ -130,7 +121,7 @@ def leaflet(live: Live) -> str:  # noqa: F811 - the fixture
 
 @pytest.fixture(scope="session")
 def start_celery(
-    live_environment: dict[str, str],  # noqa: F811 - the fixture
+    live_environment: dict[str, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Any]:
     """Runs a worker or beat for as long as a `with` block."""

@@ -3,16 +3,6 @@
 import pytest
 
 from tests.caching.asking import Asked, publish
-from tests.live import (  # noqa: F401 - fixtures
-    daphne_server,
-    live,
-    live_database,
-    live_emulator,
-    live_environment,
-    live_tenant,
-    live_uvicorn,
-    uvicorn_server,
-)
 
 
 @pytest.fixture

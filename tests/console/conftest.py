@@ -14,14 +14,6 @@ from tenants.keys import Issued
 from tenants.models import Membership, Tenant, User
 from tests.console.browsing import browser  # noqa: F401 - a fixture
 from tests.factories import make_key, make_tenant
-from tests.live import (  # noqa: F401 - fixtures
-    daphne_server,
-    live,
-    live_database,
-    live_emulator,
-    live_environment,
-    live_tenant,
-)
 
 PASSWORD = "correct horse battery staple"
 ROLES = {"alice": "owner", "ada": "admin", "fiona": "finance", "bob": "viewer"}

@@ -14,7 +14,6 @@ from skills.models import SkillLabel, SkillLabelMove
 from tenants.models import AuditEntry, Budget, User
 from tests.console.browsing import needs_chromium
 from tests.console.test_browser import Open, open_page, people  # noqa: F401 - fixtures
-from tests.live import live_database, live_emulator, live_environment  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
@@ -27,7 +26,7 @@ GOOD = "<text>\n{{ text }}\n</text>\n\nSummarize the text in at most 20 words."
 
 
 @pytest.fixture
-def worker(live_environment: dict[str, str], tmp_path: Path) -> Iterator[None]:  # noqa: F811 - the fixture
+def worker(live_environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
     """A worker of the queue that runs of cases are sent to."""
     command = [
         sys.executable,

@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 from redis import Redis
 
 from embedded import places, roles
-from embedded.postgres import Postgres
+from embedded.postgres import FAST_SETTINGS, Postgres
 from embedded.valkey import CACHE, Valkey
 from embedded.warden import Warden
 
@@ -34,14 +34,17 @@ Row = dict[str, Any]
 
 
 class Stack:
-    """PostgreSQL (fsync on), Valkey (append-only file), emulator with its journal, two web processes, worker, beat."""
+    """PostgreSQL, Valkey (append-only file), emulator with its journal, two web processes, worker, beat.
+
+    Processes are killed here, not machines: what Postgres has written needs no fsync to survive.
+    """
 
     def __init__(self) -> None:
         self.where = places.temporary()
         self.warden = Warden(secrets.token_hex(8))
         self.warden.remove(self.where.home)
         self.warden.remove(self.where.sockets)
-        self.postgres = Postgres(self.where, warden=self.warden)
+        self.postgres = Postgres(self.where, warden=self.warden, settings=FAST_SETTINGS)
         self.valkey = Valkey(self.where, warden=self.warden)
         self.setting = roles.Setting(root=ROOT, home=self.where.home, warden=self.warden, env=self._environment())
         self.journal = self.where.home / "journal.ndjson"

@@ -8,21 +8,13 @@ import pytest
 
 from skills import catalog
 from skills.models import Skill, SkillVersion
-from tests.live import (  # noqa: F401 - fixtures
-    Live,
-    daphne_server,
-    live,
-    live_database,
-    live_emulator,
-    live_environment,
-    live_tenant,
-)
+from tests.live import Live
 
 PublishGuarded = Callable[..., SkillVersion]
 
 
 @pytest.fixture
-def guarded(live: Live) -> PublishGuarded:  # noqa: F811 - the fixture
+def guarded(live: Live) -> PublishGuarded:
     """Publishes a skill of the tenant's own, like `summarize` or another, with a policy of the test's."""
 
     def publish(name: str, *, like: str = "summarize", **policy: Any) -> SkillVersion:

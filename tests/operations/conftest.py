@@ -11,18 +11,7 @@ import pytest
 from pytest_django import DjangoDbBlocker
 
 from tests import factories
-from tests.live import (  # noqa: F401 - fixtures
-    Live,
-    Program,
-    daphne_server,
-    eventually,
-    live,
-    live_database,
-    live_emulator,
-    live_environment,
-    live_tenant,
-    running,
-)
+from tests.live import Live, Program, eventually, running
 
 METRICS_TOKEN = "metrics-token-of-this-test"
 
@@ -60,7 +49,7 @@ class Served:
 @pytest.fixture(scope="session")
 def production_server(
     tmp_path_factory: pytest.TempPathFactory,
-    live_environment: dict[str, str],  # noqa: F811 - the fixture imported above
+    live_environment: dict[str, str],
 ) -> Iterator[Served]:
     log = tmp_path_factory.mktemp("production") / "log"
     env = {**live_environment, "SKILLGATE_LOG_FORMAT": "json", "SKILLGATE_METRICS_TOKEN": METRICS_TOKEN}
@@ -72,8 +61,8 @@ def production_server(
 @pytest.fixture
 def production(
     production_server: Served,
-    live_emulator: Program,  # noqa: F811 - the fixture imported above
-    live_tenant: Any,  # noqa: F811 - the fixture imported above
+    live_emulator: Program,
+    live_tenant: Any,
     django_db_blocker: DjangoDbBlocker,
 ) -> Production:
     with django_db_blocker.unblock():

@@ -1,14 +1,12 @@
 """Runs in this process against the real Postgres, Redis and emulator, with waits short enough for tests."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from django.core.management import call_command
 from pytest_django import Settings
 
 from skills.claude import breakers
+from tests import shipped
 from tests.resilience.bench import Bench
 from tests.usage.desk import caller_of, open_desk
 
@@ -18,9 +16,7 @@ def bench(transactional_db: None, settings: Settings) -> Iterator[Bench]:
     """A tenant of this test's own; nothing is held back before or after it."""
     settings.CLAUDE_ATTEMPTS = 3
     settings.CLAUDE_RETRY_SECONDS = 0.02
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        call_command("load_skills", verbosity=0, stdout=nowhere)
-        call_command("load_prices", verbosity=0, stderr=nowhere)
+    shipped.load()
     breakers.clear()
     yield Bench(caller_of(open_desk().key))
     breakers.clear()

@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx2
 import psycopg
 from psycopg.rows import dict_row
 
+from tests import template
+from tests.postgres import conninfo, on_the_server
 from tests.tenants.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,25 +156,13 @@ class Gateway:
         self._log.close()
 
 
-def conninfo(dsn: str) -> str:
-    parts = urlsplit(dsn)
-    values = {
-        "host": unquote(parts.hostname or ""),
-        "port": str(parts.port or ""),
-        "user": unquote(parts.username or ""),
-        "password": unquote(parts.password or ""),
-        "dbname": parts.path.lstrip("/"),
-    }
-    return psycopg.conninfo.make_conninfo(**{name: value for name, value in values.items() if value})
-
-
 @contextmanager
 def running(log: Path) -> Iterator[Gateway]:
     """This function will run a platform on a database of its own beside DATABASE_URL, and remove it all afterwards."""
     base = os.environ["DATABASE_URL"]
     name = f"live_{os.getpid()}"
     valkey = Valkey()
-    _on_the_server(base, f"CREATE DATABASE {name}")
+    on_the_server(base, f'CREATE DATABASE {name} TEMPLATE "{template.made()}"')
     try:
         valkey.start()
         database = urlsplit(base)._replace(path=f"/{name}").geturl()
@@ -183,10 +173,4 @@ def running(log: Path) -> Iterator[Gateway]:
             gateway.close()
     finally:
         valkey.close()
-        _on_the_server(base, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _on_the_server(dsn: str, statement: str) -> None:
-    any_database = urlsplit(dsn)._replace(path="/postgres").geturl()  # the one it names need not exist yet
-    with psycopg.connect(conninfo(any_database), autocommit=True) as connection:
-        connection.execute(statement.encode())
+        on_the_server(base, f"DROP DATABASE {name} WITH (FORCE)")
