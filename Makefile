@@ -65,7 +65,7 @@ fmt: install-dev ## Format the code and fix what can be fixed.
 
 test-browser: install-dev ## Drive the console in Chromium, installing it first where Debian is.
 	@command -v chromium >/dev/null || { apt-get update -q && apt-get install -q -y chromium; }
-	@$(TESTS) tests/console/test_browser.py tests/console/test_browser_live.py
+	@$(TESTS) tests/console/test_browser*.py tests/finance/test_pages_browser.py
 
 manage: install ## Run a command of manage.py beside `make run`: make -s manage ARGS="issue_key --tenant demo --name n".
 	@exec $(PY) -m embedded manage $(ARGS)

@@ -1,6 +1,7 @@
 """What a tenant decides for itself, and its own Anthropic key, which is written and never read back."""
 
 import json
+from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -45,6 +46,12 @@ class RelayPolicyField(forms.CharField):
         return policy
 
 
+@cache
+def _zones() -> list[tuple[str, str]]:
+    """Every time zone there is; finding them reads hundreds of files."""
+    return [(name, name) for name in sorted(available_timezones())]
+
+
 class SettingsForm(ConsoleForm):
     """The tenant's configuration."""
 
@@ -77,7 +84,7 @@ class SettingsForm(ConsoleForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         zone: Any = self.fields["timezone"]
-        zone.choices = [(name, name) for name in sorted(available_timezones())]
+        zone.choices = _zones()
 
 
 class ProviderKeyForm(ConsoleForm):
