@@ -5,7 +5,6 @@ the rest: a replay tells the order of magnitude, kindly. What it would have bloc
 """
 
 import heapq
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -56,8 +55,8 @@ class Replay:
     blocked_tokens: int = 0
     blocked_micros: int = 0
     first_blocked_at: datetime | None = None
-    reasons: Counter[str] = field(default_factory=Counter)
-    days: Counter[date] = field(default_factory=Counter)
+    reasons: dict[str, int] = field(default_factory=dict)
+    days: dict[date, int] = field(default_factory=dict)
     is_cut: bool = False
 
     def note(self, call: Call, reason: str | None) -> None:
@@ -70,8 +69,8 @@ class Replay:
         self.blocked_tokens += call.tokens
         self.blocked_micros += call.micros
         self.first_blocked_at = self.first_blocked_at or call.at
-        self.reasons[reason] += 1
-        self.days[call.day] += 1
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        self.days[call.day] = self.days.get(call.day, 0) + 1
 
 
 class _Bucket:

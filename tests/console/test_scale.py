@@ -12,9 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from console.sites import ops_site
 from console.templatetags import humane
 from kit import clock
-from tenants.models import ApiKey, Tenant, User
+from tenants.models import ApiKey, Budget, Tenant, User
 from tests.console.conftest import Cast
-from usage import alerts, latencies, pricing, reports, scale, standings
+from usage import alerts, latencies, pricing, replays, reports, scale, standings
 
 pytestmark = pytest.mark.django_db
 PAGES = ("", "alerts/", "budgets/", "settings/", "colleagues/", "tenants/apikey/", "tenants/auditentry/")
@@ -80,6 +80,22 @@ def test_the_overview_says_what_the_ledger_says(seeded: list[Tenant]) -> None:
     assert f"<dd>{humane.dollars(report.total.cost_micros)}</dd>" in page
     assert all(line.title in page for line in (*report.skills[:8], *report.keys[:8]))
     assert sum(day.calls for day in standings.by_day(tenant.pk, month=report.month)) == report.total.calls
+
+
+def test_a_proposed_budget_is_tried_on_the_last_30_days_before_it_is_saved(seeded: list[Tenant]) -> None:
+    before = list(Budget.objects.order_by("pk").values())
+    given = {"key": "", "skill": "", "window": "day", "limit_tokens": "5000", "thresholds": "50", "try": ""}
+
+    page = owner_of(seeded[0]).post("/admin/budgets/set/", given).content.decode()
+
+    found = replays.replay(
+        seeded[0].pk, proposal=replays.Proposal(limit_tokens=5000, window="day"), now=clock.now(), family_id=None
+    )
+    assert found.blocked_calls > 0
+    assert f"<strong>{found.blocked_calls:,} of {found.calls:,} calls</strong> would have been blocked" in page
+    assert f'<td>token budget</td><td class="sg-number">{found.reasons["token budget"]:,}</td>' in page
+    assert page.count("<tr><td>") == len(found.reasons) + len(found.days)
+    assert list(Budget.objects.order_by("pk").values()) == before
 
 
 def test_latencies_are_those_of_the_events(seeded: list[Tenant]) -> None:
