@@ -1,6 +1,7 @@
 """Steps by Message Batches: held and reserved one by one, sent together, looked at again and again, kept by their names.
 
-A step is sent in a batch once. What comes back without a usable answer is done like any other step.
+A step is sent in a batch once. What comes back without a usable answer is done like any other step. Calls count
+against the key's rate limits when they are sent, and leave half of what is free to calls that somebody waits for.
 """
 
 from collections.abc import Sequence
@@ -9,19 +10,21 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from kit import clock, ids
-from kit.errors import BudgetExceeded, SkillgateError, Unavailable
+from kit.errors import RateLimited, SkillgateError, Unavailable
 from skills import answers, claude, requests
 from skills.analyses import calls, envelope, message_batches, patience
 from skills.analyses.holds import Hold, Paused, Yielded
 from skills.answers import Answer
 from skills.claude import bulk
 from skills.events import RunUsage
+from tenants import limits
 from tenants.keys import Caller
 from usage import ledger, pricing
 from usage.ledger import Admission
 
 MOST_CALLS = 2_000
 _SOONEST_SECONDS, _LATEST_SECONDS = 2.0, 60.0
+_MOST_AWAITED = 4  # batches looked at that have not ended; the later ones will not have either
 Row = dict[str, Any]
 _REFUSALS = (400, 401, 403, 404, 413, 429)  # upstream took nothing
 
@@ -51,29 +54,38 @@ class Steps(Protocol):
 async def work_off(terms: Terms, waiting: Sequence[Row], steps: Steps) -> list[Row]:
     """This function will do what it can of steps by Message Batches; returns those that have to be done otherwise.
 
-    Raises `Yielded` while upstream works on them, and `Paused` when there is no money to send any.
+    Raises `Yielded` while there is something to wait for, and `Paused` when there is no money to send any.
     """
-    await _collect(terms, waiting, steps)
+    waits = await _collect(terms, waiting, steps)
     was_sent = await message_batches.sent(terms.hold.id)
     unsent = [step for step in waiting if (step["level"], step["position"]) not in was_sent]
     if unsent:
-        await _send(terms, unsent[:MOST_CALLS], steps)
+        waits += await _send(terms, unsent, steps, is_waiting=bool(waits))
+    if waits:
+        raise Yielded(after=min(waits))
     return [step for step in waiting if step["done_at"] is None]
 
 
-async def _collect(terms: Terms, waiting: Sequence[Row], steps: Steps) -> None:
-    """Keep what has come of the batches so far."""
+async def _collect(terms: Terms, waiting: Sequence[Row], steps: Steps) -> list[float]:
+    """Keep what has come of the batches so far; returns in how many seconds to look at each of the others."""
+    waits = []
     for row in await message_batches.unfinished(terms.hold.id):
         if not row["upstream_id"]:
             if not await message_batches.find(terms.caller, row):
                 raise Yielded(after=_LATEST_SECONDS / 4)
             return await _collect(terms, waiting, steps)
         known = await bulk.look(terms.caller, row["upstream_id"])
-        if not known.is_ended:
-            age = (clock.now() - row["created_at"]).total_seconds()
-            raise Yielded(after=min(max(age / 4, _SOONEST_SECONDS), _LATEST_SECONDS))
-        await _keep_all(terms, row, waiting, steps)
-    return None
+        if known.is_ended:
+            await _keep_all(terms, row, waiting, steps)
+        else:
+            waits.append(_bounded((clock.now() - row["created_at"]).total_seconds() / 4))
+        if len(waits) == _MOST_AWAITED:
+            break
+    return waits
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, _SOONEST_SECONDS), _LATEST_SECONDS)
 
 
 async def _keep_all(terms: Terms, row: Row, waiting: Sequence[Row], steps: Steps) -> None:
@@ -102,29 +114,69 @@ async def _keep(terms: Terms, call: Row, result: bulk.Result, *, step: Row | Non
     await envelope.book(call["run_id"], tokens=used.tokens.total, micros=used.cost_micros, outcome=outcome)
 
 
-async def _send(terms: Terms, unsent: Sequence[Row], steps: Steps) -> None:
-    """Send as many as there is money for; a batch that could not be created is cleared up by the next look."""
-    batch_id = await message_batches.begin(terms.hold.id)
-    going: list[tuple[str, Row]] = []
-    paused: Paused | None = None
-    for step in unsent:
-        terms.hold.check()
-        body = steps.body(step)
-        try:
-            going.append((await _admit(terms, step, body, batch_id=batch_id), body))
-        except Paused as stop:
-            paused = stop
-            break
-    if not going:
-        await message_batches.end(batch_id)
-        raise paused or Paused({"type": BudgetExceeded.type, "message": "Nothing could be sent."}, retry_after=30)
+async def _send(terms: Terms, unsent: Sequence[Row], steps: Steps, *, is_waiting: bool) -> list[float]:
+    """Send as many as money and rate limits are there for; returns in how many seconds to look again.
+
+    What no rate limit lets through at any time is left to be done otherwise. A batch that could not be created is
+    cleared up by the next look.
+    """
+    sending = Sending(terms, steps)
     try:
-        upstream_id = await bulk.create(terms.caller, going)
+        await sending.take_in(unsent)
+    except Paused:
+        if not sending.going and not is_waiting:
+            raise
+    if not sending.going or sending.batch_id is None:
+        return sending.waits
+    try:
+        upstream_id = await bulk.create(terms.caller, sending.going)
     except SkillgateError as error:
-        await _give_up(terms, batch_id, error)
+        await _give_up(terms, sending.batch_id, error)
         raise Yielded(after=_LATEST_SECONDS / 4, failures=1) from error
-    await message_batches.name(batch_id, upstream_id)
-    raise Yielded(after=_SOONEST_SECONDS)
+    await message_batches.name(sending.batch_id, upstream_id)
+    return [*sending.waits, _SOONEST_SECONDS]
+
+
+class Sending:
+    """A batch that is put together: what goes with it by now, and what the rate limits have it wait for."""
+
+    def __init__(self, terms: Terms, steps: Steps) -> None:
+        self.batch_id: UUID | None = None
+        self.going: list[tuple[str, Row]] = []
+        self.waits: list[float] = []
+        self._terms = terms
+        self._steps = steps
+
+    async def take_in(self, unsent: Sequence[Row]) -> None:
+        """This function will take in what may go now; raises `Paused` where the money ends."""
+        for step in unsent:
+            if self.waits or len(self.going) == MOST_CALLS:
+                return
+            self._terms.hold.check()
+            await self._take_in(step, self._steps.body(step))
+
+    async def _take_in(self, step: Row, body: Row) -> None:
+        caller, run_id = self._terms.caller, ids.uuid7()
+        tokens = requests.input_bound(body) + int(body["max_tokens"])
+        try:
+            decision = await limits.take(caller, tokens=tokens, call_id=str(run_id))
+        except RateLimited as limited:
+            if not limited.details.get("never"):
+                self.waits.append(_bounded(float(limited.details["retry_after"])))
+            return
+        self.batch_id = self.batch_id or await message_batches.begin(self._terms.hold.id)
+        try:
+            name = await _admit(self._terms, step, body, run_id=run_id, batch_id=self.batch_id)
+        except BaseException:
+            await limits.cancel(caller, call_id=str(run_id))
+            if not self.going:
+                await message_batches.end(self.batch_id)
+            raise
+        await limits.release(caller, call_id=str(run_id))
+        self.going.append((name, body))
+        for window in (decision.requests, decision.tokens):
+            if 2 * window.remaining < window.limit:
+                self.waits.append(_bounded(window.reset_after))
 
 
 async def _give_up(terms: Terms, batch_id: UUID, error: SkillgateError) -> None:
@@ -136,8 +188,7 @@ async def _give_up(terms: Terms, batch_id: UUID, error: SkillgateError) -> None:
     await message_batches.end(batch_id)
 
 
-async def _admit(terms: Terms, step: Row, body: Row, *, batch_id: UUID) -> str:
-    run_id = ids.uuid7()
+async def _admit(terms: Terms, step: Row, body: Row, *, run_id: UUID, batch_id: UUID) -> str:
     place = envelope.Place(terms.hold.id, terms.hold.fence, step["level"], step["position"])
     tokens, micros = await calls.bound(terms.caller, body)
     await patience.hold_money(terms.hold, place, run_id=run_id, bound=(tokens, micros))

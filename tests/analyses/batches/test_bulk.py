@@ -32,6 +32,21 @@ def batches(desk: Desk) -> list[Row]:
     return desk.live.rows("SELECT * FROM skills_messagebatch ORDER BY id")
 
 
+def worked(desk: Desk, batch: Row) -> str | None:
+    """This function will work on a batch in this process, and return how it was left."""
+    from skills.analyses import engine
+
+    batch_id = ids.decode("bat", batch["id"])
+    assert batch_id is not None
+    desk.live.rows("UPDATE skills_analysis SET available_at = now() WHERE id = %s RETURNING id", batch_id)
+    return desk.live.do(lambda: worker.run(lambda: engine.work(batch_id)))
+
+
+def set_rate(desk: Desk, requests_per_minute: int) -> None:
+    query = "UPDATE tenants_apikey SET requests_per_minute = %s WHERE tenant_id = %s RETURNING id"
+    assert desk.live.rows(query, requests_per_minute, desk.live.tenant.pk)
+
+
 def tiers(desk: Desk) -> list[str]:
     return [entry["service_tier"] for entry in desk.live.journal()]
 
@@ -110,28 +125,38 @@ def test_leases_are_renewed_for_as_long_as_claude_takes(desk: Desk, slowly: Call
 
 
 @pytest.mark.usefixtures("no_workers")
+def test_calls_in_bulk_count_against_the_rate_and_leave_some_of_it_to_others(desk: Desk) -> None:
+    desk.live.emulator_url = settings.ANTHROPIC_BASE_URL  # the work is done in this process, which has its own
+    set_rate(desk, 4)
+    batch = submit(desk, [item(number) for number in range(5)], processing="bulk")
+
+    assert worked(desk, batch) == "queued"
+    assert len(desk.live.events()) == 3
+    assert worked(desk, batch) == "queued"
+    assert len(desk.live.events()) == 4, "what others leave is taken one by one"
+    set_rate(desk, 1000)
+    assert eventually(lambda: worked(desk, batch) == "succeeded", within=60)
+
+    assert [one["status"] for one in results(desk, batch)] == ["succeeded"] * 5
+    assert tiers(desk) == ["batch"] * 5
+    assert len(batches(desk)) == 3
+    assert desk.paid()[0] == desk.journaled()
+
+
+@pytest.mark.usefixtures("no_workers")
 @pytest.mark.parametrize("is_taken", [True, False], ids=["taken by upstream", "never sent"])
 def test_a_worker_that_dies_while_it_sends_neither_loses_nor_repeats_a_call(desk: Desk, is_taken: bool) -> None:
-    from skills.analyses import engine
-
     desk.live.emulator_url = settings.ANTHROPIC_BASE_URL  # the work is done in this process, which has its own
     batch = submit(desk, [item(number) for number in range(3)], processing="bulk")
-    batch_id = ids.decode("bat", batch["id"])
-    assert batch_id is not None
     if not is_taken:  # the creation is refused in a way that tells nothing
         fault = {"kind": "reset", "count": 1, "path": "/v1/messages/batches"}
         httpx2.post(f"{desk.live.emulator_url}/_emulator/faults", json=fault)
 
-    def work() -> str | None:
-        now = "UPDATE skills_analysis SET available_at = now() WHERE id = %s RETURNING id"
-        desk.live.rows(now, batch_id)
-        return desk.live.do(lambda: worker.run(lambda: engine.work(batch_id)))
-
-    assert work() == "queued"
+    assert worked(desk, batch) == "queued"
     forgotten = "UPDATE skills_messagebatch SET upstream_id = '', state = 'creating' RETURNING id"
     desk.live.rows(forgotten)
     desk.live.rows("UPDATE skills_messagebatch SET created_at = created_at - interval '70 seconds' RETURNING id")
-    assert eventually(lambda: work() == "succeeded", within=60)
+    assert eventually(lambda: worked(desk, batch) == "succeeded", within=60)
 
     found = results(desk, batch)
     assert [one["status"] for one in found] == ["succeeded"] * 3
