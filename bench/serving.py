@@ -71,10 +71,14 @@ def bench() -> Iterator[Bench]:
         databases.create_if_absent(env["DATABASE_URL"])
         for command in ("migrate", "load_skills", "load_prices"):
             _manage(env, command)
-        _manage(env, "create_tenant", "--slug", "bench", "--name", "bench", "--monthly-token-budget", "1000000000000")
-        limits = [part for option in _PLENTY.items() for part in option]
-        key = _manage(env, "issue_key", "--tenant", "bench", "--name", "bench", *limits).strip().splitlines()[-1]
-        yield Bench(env, key, int(env["SKILLGATE_EMULATOR_URL"].rpartition(":")[2]))
+        yield Bench(env, key(env, tenant="bench"), int(env["SKILLGATE_EMULATOR_URL"].rpartition(":")[2]))
+
+
+def key(env: dict[str, str], *, tenant: str) -> str:
+    """This function will create a tenant with plenty of everything, and return a key of its own."""
+    _manage(env, "create_tenant", "--slug", tenant, "--name", tenant, "--monthly-token-budget", "1000000000000")
+    limits = [part for option in _PLENTY.items() for part in option]
+    return _manage(env, "issue_key", "--tenant", tenant, "--name", "bench", *limits).strip().splitlines()[-1]
 
 
 @contextmanager
