@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import sys
 from contextlib import aclosing
@@ -46,6 +47,9 @@ class Command(commands.Command):
 
     def handle(self, *_: Any, **options: Any) -> None:
         """This function will run the command."""
+        logging.getLogger("skillgate.calls").setLevel(
+            logging.WARNING
+        )  # a line for each call would tear the progress apart
         try:
             row = worker.run(lambda: analyse(options))
         except SkillgateError as error:
