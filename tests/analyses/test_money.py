@@ -1,10 +1,12 @@
 """An envelope is never exceeded; what waits for money goes on when there is some; cancelled means no more is spent."""
 
 import time
+from datetime import datetime, timedelta
 
 import httpx2
 import pytest
 
+from kit import clock
 from tests.analyses.book import book
 from tests.analyses.conftest import Desk
 from tests.live import eventually
@@ -104,7 +106,6 @@ def test_a_cancelled_analysis_spends_no_more_within_seconds(desk: Desk, leaflet:
 
 
 def test_a_revoked_key_ends_its_analysis(desk: Desk, leaflet: str) -> None:
-    from kit import clock
     from tenants import keys
 
     issued = desk.live.issue_key()
@@ -118,3 +119,20 @@ def test_a_revoked_key_ends_its_analysis(desk: Desk, leaflet: str) -> None:
 
     assert time.monotonic() - started < 6
     assert failed["error"]["reason"] == "key_inactive"
+
+
+def test_a_key_that_expires_or_is_revoked_without_a_word_ends_its_analysis_in_time(desk: Desk, leaflet: str) -> None:
+    expires_at = clock.now() + timedelta(seconds=8)
+    expiring, revoked = desk.live.issue_key(expires_at=expires_at), desk.live.issue_key()
+    slowly = {"skill": leaflet, "text": book(pages=30), "instructions": "[[emulator:latency:60]] Take your time."}
+    ids_of = [desk.submit(slowly, key=issued.secret)["id"] for issued in (expiring, revoked)]
+    eventually(lambda: revoked.key.pk in {one["key_id"] for one in desk.live.events()}, within=60)
+
+    silently = "UPDATE tenants_apikey SET revoked_at = now() WHERE id = %s RETURNING revoked_at"
+    (told,) = desk.live.rows(silently, revoked.key.pk)  # no process is told, as when Redis is away
+    failed = [desk.wait(one, state="failed", within=40) for one in ids_of]
+
+    assert [one["error"]["reason"] for one in failed] == ["key_inactive"] * 2
+    for one, spent_until in zip(failed, (expires_at, told["revoked_at"]), strict=True):
+        assert datetime.fromisoformat(one["ended_at"]) - spent_until < timedelta(seconds=15 + 1)
+    eventually(lambda: all(one["state"] != "open" for one in desk.live.events()), within=20)
