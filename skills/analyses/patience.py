@@ -44,7 +44,7 @@ async def hold_money(
             if exact is not None and exact[0] < tokens:
                 tokens, micros = exact
                 continue
-            raise verdict(envelope.spent(tokens, micros))
+            raise Paused(states.reason(envelope.spent(tokens, micros)), retry_after=_ENVELOPE_RETRY_SECONDS)
         await hold.sleep(0.3)
     return held
 
@@ -72,8 +72,7 @@ async def wait_out(hold: Hold, trouble: SkillgateError, *, failures: int) -> Non
 def verdict(error: SkillgateError) -> Failed | Paused:
     """This function will say how an analysis is left whose next step was refused for good."""
     if isinstance(error, BudgetExceeded):
-        is_own = error.details.get("reason") == envelope.SPENT
-        return Paused(states.reason(error), retry_after=_ENVELOPE_RETRY_SECONDS if is_own else _BUDGET_RETRY_SECONDS)
+        return Paused(states.reason(error), retry_after=_BUDGET_RETRY_SECONDS)
     if isinstance(error, AuthenticationFailed):
         message = "The key that the analysis was submitted with may not be used any more. Submit it again with another."
         return Failed({"type": error.type, "reason": "key_inactive", "message": message})

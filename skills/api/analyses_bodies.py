@@ -148,7 +148,7 @@ def described(row: dict[str, Any]) -> dict[str, Any]:
         "metadata": row["metadata"],
         **({"documents": row["documents"]} if "documents" in row else {}),
         **{name: _instant(row[name]) for name in ("created_at", "started_at", "ended_at", "expires_at")},
-        "links": {"self": base, "events": f"{base}/events", "result": f"{base}/result", "cancel": f"{base}/cancel"},
+        "links": {"self": base, **{name: f"{base}/{name}" for name in ("events", "result", "cancel", "resume")}},
     }
 
 

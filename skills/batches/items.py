@@ -129,22 +129,15 @@ async def do(bench: Bench, item: Row) -> None:
 
 async def _attempt(bench: Bench, item: Row) -> None:
     hold = bench.hold
-    order = _order(bench, item)
-    place = envelope.Place(hold.id, hold.fence, item["level"], item["position"])
-    run_id = ids.uuid7()
-    held = await patience.hold_money(hold, place, run_id=run_id, bound=await _bound(bench, order))
-    try:
-        run = await runs.start(replace(order, run_id=run_id, purse=held))
-    except SkillgateError as error:
-        await envelope.book(run_id, tokens=0, micros=0, outcome=error.type)
-        raise
+    run = await _started(bench, item)
     hold.flights.add(run)
     try:
         if hold.is_lost:
             run.end(SkillgateError("The batch was stopped."))
         done = await runs.complete(run)
     except SkillgateError as error:
-        await _book_failed(run, run_id, error)
+        used = run.usage
+        await envelope.book(run.id, tokens=used.tokens.total, micros=used.cost_micros, outcome=error.type)
         hold.check()
         raise
     finally:
@@ -153,8 +146,25 @@ async def _attempt(bench: Bench, item: Row) -> None:
     if done.guardrails:
         output["guardrails"] = done.guardrails
     await checkpoints.keep(
-        hold, item, Kept(run_id, done.usage, output={**output, "usage": _usage(done.usage, run_id=run_id)})
+        hold, item, Kept(run.id, done.usage, output={**output, "usage": _usage(done.usage, run_id=run.id)})
     )
+
+
+async def _started(bench: Bench, item: Row) -> Run:
+    """Hold the money and admit the run; a dearer model than was held for waits for what others leave over."""
+    hold, order = bench.hold, _order(bench, item)
+    place = envelope.Place(hold.id, hold.fence, item["level"], item["position"])
+    bound = await _bound(bench, order)
+    while True:
+        run_id = ids.uuid7()
+        held = await patience.hold_money(hold, place, run_id=run_id, bound=bound)
+        try:
+            return await runs.start(replace(order, run_id=run_id, purse=held))
+        except SkillgateError as error:
+            await envelope.book(run_id, tokens=0, micros=0, outcome=error.type)
+            if error.details.get("reason") != envelope.SPENT or not hold.flights:
+                raise
+        await hold.sleep(0.3)
 
 
 def _order(bench: Bench, item: Row) -> Order:
@@ -176,10 +186,6 @@ async def _bound(bench: Bench, order: Order) -> tuple[int, int]:
     if bench.version.is_text:
         return tokens, micros
     return 2 * tokens + body["max_tokens"], 3 * micros
-
-
-async def _book_failed(run: Run, run_id: Any, error: SkillgateError) -> None:
-    await envelope.book(run_id, tokens=run.usage.tokens.total, micros=run.usage.cost_micros, outcome=error.type)
 
 
 async def _keep_error(bench: Bench, item: Row, error: SkillgateError) -> None:
