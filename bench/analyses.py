@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 3, 4])
     parser.add_argument("--latency", type=float, nargs="*", default=[0.0, 2.0], help="seconds that Claude takes")
-    parser.add_argument("--analyses", type=int, default=40, help="for each figure")
+    parser.add_argument("--analyses", type=int, default=16, help="for each figure")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     about = serving.machine()
