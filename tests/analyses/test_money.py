@@ -126,7 +126,7 @@ def test_a_key_that_expires_or_is_revoked_without_a_word_ends_its_analysis_in_ti
     expiring, revoked = desk.live.issue_key(expires_at=expires_at), desk.live.issue_key()
     slowly = {"skill": leaflet, "text": book(pages=30), "instructions": "[[emulator:latency:60]] Take your time."}
     ids_of = [desk.submit(slowly, key=issued.secret)["id"] for issued in (expiring, revoked)]
-    eventually(lambda: revoked.key.pk in {one["key_id"] for one in desk.live.events()}, within=60)
+    assert eventually(lambda: revoked.key.pk in {one["key_id"] for one in desk.live.events()}, within=60)
 
     silently = "UPDATE tenants_apikey SET revoked_at = now() WHERE id = %s RETURNING revoked_at"
     (told,) = desk.live.rows(silently, revoked.key.pk)  # no process is told, as when Redis is away
@@ -135,4 +135,4 @@ def test_a_key_that_expires_or_is_revoked_without_a_word_ends_its_analysis_in_ti
     assert [one["error"]["reason"] for one in failed] == ["key_inactive"] * 2
     for one, spent_until in zip(failed, (expires_at, told["revoked_at"]), strict=True):
         assert datetime.fromisoformat(one["ended_at"]) - spent_until < timedelta(seconds=15 + 1)
-    eventually(lambda: all(one["state"] != "open" for one in desk.live.events()), within=20)
+    assert eventually(lambda: all(one["state"] != "open" for one in desk.live.events()), within=20)
