@@ -137,7 +137,7 @@ def streamed(*errors: int) -> dict[Any, Any]:
     return {(200, "text/event-stream"): _EVENTS, **refused}
 
 
-STREAM = streamed(400, 402, 403, 404, 409, 413, 415, 422, 429)
+STREAM = streamed(400, 402, 403, 404, 409, 410, 413, 415, 422, 429)
 RESUMED_STREAM = streamed(400, 403, 404, 410)
 FOLLOWED = {
     **streamed(403, 404),

@@ -39,6 +39,7 @@ UNSEEN = {503, 504, 529}
 UNSEEN_OF = {
     "create_ticket": {429},
     "continue_stream": {400, 410},
+    "stream_skill": {410},  # a retry of one that was too long to keep
     "count_message_tokens": {429, 502},
     "cancel_analysis": {409},
     "cancel_batch": {409},
