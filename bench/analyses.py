@@ -56,7 +56,7 @@ class Figure:
 
 
 def main() -> None:
-    """This function will measure and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 3, 4])
     parser.add_argument("--latency", type=float, nargs="*", default=[0.0, 2.0], help="seconds that Claude takes")
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def measure(*, workers: Sequence[int], latencies: Sequence[float], count: int) -> list[Figure]:
-    """This function will have every number of workers do as many analyses, for every latency."""
+    """Have every number of workers do as many analyses, for every latency."""
     with serving.bench() as bench:
         bench.env["CELERY_BROKER_URL"] = f"redis+socket://{urlsplit(bench.env['REDIS_URL']).path}?virtual_host=3"
         keys = [serving.key(bench.env, tenant=f"bench-{number}") for number in range(TENANTS)]

@@ -69,7 +69,7 @@ class Figure:
 
 
 def main() -> None:
-    """This function will measure and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--callers", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace) -> list[Figure]:
-    """This function will measure every target in turn, several times, and return the medians."""
+    """Measure every target in turn, several times, and return the medians."""
     with serving.bench() as bench, tempfile.TemporaryDirectory() as folder:
         sites = [_direct(), *_ours(bench), *(_peers(bench, Path(folder)) if options.peers else ())]
         samples: dict[str, list[Sample]] = {target.name: [] for site in sites for target in site.targets}

@@ -41,7 +41,7 @@ FLOORS = (
 
 
 def main() -> None:
-    """This function will measure, compare and exit with what came of it."""
+    """Measure, compare and exit with what came of it."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     seen = {
         "calls": json.loads(_ran("bench.calls", "--peers", "--json", "--seconds", "3", "--rounds", "3")),

@@ -33,7 +33,7 @@ class Figure:
 
 
 def main() -> None:
-    """This function will measure and print; the exit code is 1 if a page takes longer than promised."""
+    """Measure and print; the exit code is 1 if a page takes longer than promised."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=7, help="how often each page is asked for, after once unmeasured")
     parser.add_argument("--page", help="only pages whose address contains this")
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def measure(client: Any, page: str, *, times: int) -> Figure:
-    """This function will ask for a page some times and sum up."""
+    """Ask for a page some times and sum up."""
     counted: Any = importlib.import_module("django.test.utils").CaptureQueriesContext
     connection: Any = importlib.import_module("django.db").connection
     _ask(client, page)

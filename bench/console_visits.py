@@ -32,7 +32,7 @@ _LEFT_OUT = (
 
 @contextmanager
 def visitors() -> Iterator[list[tuple[Client, list[str]]]]:
-    """This function will sign in an owner and an operator for as long as the visit lasts, each with the pages to see."""
+    """Sign in an owner and an operator for as long as the visit lasts, each with the pages to see."""
     largest = Tenant.objects.filter(slug="scale-0001").first()
     if largest is None:
         raise SystemExit("Nothing to measure on: run `manage.py seed_scale` first.")

@@ -65,7 +65,7 @@ class Score:
 
 
 def score(name: str) -> Score:
-    """This function will run a check over its samples."""
+    """Run a check over its samples."""
     chance, counted = random.Random(SEED), Score()
     for line in (CORPUS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
         sample = json.loads(line)
@@ -83,7 +83,7 @@ def score(name: str) -> Score:
 
 
 def filled(text: str, chance: random.Random) -> str:
-    """This function will put made-up secrets in their places."""
+    """Put made-up secrets in their places."""
     makers = _makers(chance)
     return _PLACE.sub(lambda place: makers[place[1]]() if place[1] in makers else place[0], text)
 
@@ -128,7 +128,7 @@ def _makers(chance: random.Random) -> dict[str, Make]:
 
 
 def milliseconds(find: Find, *, characters: int) -> float:
-    """This function will measure how long a check takes for an ordinary text of a length."""
+    """Measure how long a check takes for an ordinary text of a length."""
     chance = random.Random(SEED)
     text = " ".join(chance.choices(_SENTENCE.split(), k=characters // 4))[:characters]
     took = []
@@ -141,7 +141,7 @@ def milliseconds(find: Find, *, characters: int) -> float:
 
 
 def table() -> list[str]:
-    """This function will return the results as the rows of a table."""
+    """Return the results as the rows of a table."""
     rows = [
         "| check | samples | found | missed | taken wrongly | precision | recall |",
         "|---|---|---|---|---|---|---|",
@@ -155,7 +155,7 @@ def table() -> list[str]:
 
 
 def main() -> int:
-    """This function will print everything that was measured."""
+    """Print everything that was measured."""
     options = argparse.ArgumentParser(prog="python -m bench.guardrails", description=__doc__)
     options.add_argument("--no-times", action="store_true", help="leave out what differs from run to run")
     is_timed = not options.parse_args().no_times

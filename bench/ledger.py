@@ -35,7 +35,7 @@ class Figure:
 
 
 def main() -> None:
-    """This function will measure and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of each run")
     parser.add_argument(

@@ -31,7 +31,7 @@ class Measured:
 
 
 def measure(*, callers: list[int], seconds: float, rounds: int) -> list[dict[str, Any]]:
-    """This function will run every combination in turn, `rounds` times, and return the figures of each."""
+    """Run every combination in turn, `rounds` times, and return the figures of each."""
     with _own_database():
         casts = _casts()
         connection.close()

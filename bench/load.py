@@ -39,7 +39,7 @@ def measure(
     rate: float = 0.0,
     calls: int = 0,
 ) -> Result:
-    """This function will put a load on a server from another process, until `seconds` are over or `calls` were made.
+    """Put a load on a server from another process, until `seconds` are over or `calls` were made.
 
     With a `rate`, that many calls a second at most.
     """
@@ -75,20 +75,20 @@ class Caller(asyncio.Protocol):
         self._due = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """This function will send the first request."""
+        """Send the first request."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._due = time.monotonic()
         self._send()
 
     def data_received(self, data: bytes) -> None:
-        """This function will take in a piece of an answer."""
+        """Take in a piece of an answer."""
         self._buffer += data
         if _is_whole(self._buffer):
             self._end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """This function will end the caller."""
+        """End the caller."""
         if not self.done.done():
             self.bad += 1
             self.done.set_result(None)
@@ -154,7 +154,7 @@ async def _put(options: argparse.Namespace) -> Result:
 
 
 def main() -> None:
-    """This function will put one load on one server and print what came of it."""
+    """Put one load on one server and print what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", required=True)

@@ -40,7 +40,7 @@ class Figure:
 
 
 def main() -> None:
-    """This function will measure and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, nargs="*", default=list(SIZES))
     parser.add_argument("--json", action="store_true", help="print figures as JSON lines")

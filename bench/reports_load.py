@@ -46,7 +46,7 @@ ON CONFLICT (tenant_id, day) DO UPDATE SET revision = r.revision + 1
 
 
 def measure(events: int) -> dict[str, Any]:
-    """This function will seed a database and measure it."""
+    """Seed a database and measure it."""
     setup_test_environment()
     connection.creation.create_test_db(verbosity=0, autoclobber=True)
     now = clock.now()

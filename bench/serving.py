@@ -63,7 +63,7 @@ class Server:
 
 @contextmanager
 def bench() -> Iterator[Bench]:
-    """This function will start databases that keep what they commit, and an emulator, and issue a key with plenty."""
+    """Start databases that keep what they commit, and an emulator, and issue a key with plenty."""
     with Temporary(ROOT, is_durable=True) as temporary:
         temporary.start_databases()
         temporary.start_emulator()
@@ -75,7 +75,7 @@ def bench() -> Iterator[Bench]:
 
 
 def key(env: dict[str, str], *, tenant: str) -> str:
-    """This function will create a tenant with plenty of everything, and return a key of its own."""
+    """Create a tenant with plenty of everything, and return a key of its own."""
     _manage(env, "create_tenant", "--slug", tenant, "--name", tenant, "--monthly-token-budget", "1000000000000")
     limits = [part for option in _PLENTY.items() for part in option]
     return _manage(env, "issue_key", "--tenant", tenant, "--name", "bench", *limits).strip().splitlines()[-1]
@@ -83,7 +83,7 @@ def key(env: dict[str, str], *, tenant: str) -> str:
 
 @contextmanager
 def serving(argv: Sequence[str], env: dict[str, str], *, ready: str, python: str = sys.executable) -> Iterator[Server]:
-    """This function will run a server until the block ends; `{port}` in `argv` is where it is to listen."""
+    """Run a server until the block ends; `{port}` in `argv` is where it is to listen."""
     port = _free_port()
     with tempfile.NamedTemporaryFile("w+") as log:
         began = time.monotonic()
@@ -98,7 +98,7 @@ def serving(argv: Sequence[str], env: dict[str, str], *, ready: str, python: str
 
 
 def machine() -> str:
-    """This function will describe where the figures come from."""
+    """Describe where the figures come from."""
     model = next(
         (line.split(":", 1)[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")), "?"
     )
@@ -107,7 +107,7 @@ def machine() -> str:
 
 
 def peers() -> str:
-    """This function will return the Python of the peers' environment, made on first use."""
+    """Return the Python of the peers' environment, made on first use."""
     python = PEERS / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
@@ -162,7 +162,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, ready: str, *, log: Path)
 
 
 def litellm_config(folder: Path, emulator_port: int) -> str:
-    """This function will write the configuration LiteLLM's proxy needs to reach the emulator, and return its path."""
+    """Write the configuration LiteLLM's proxy needs to reach the emulator, and return its path."""
     path = folder / "litellm.yaml"
     params = {
         "model": "anthropic/claude-haiku-4-5",

@@ -30,7 +30,7 @@ class Figure:
 
 
 def main() -> None:
-    """This function will measure and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def measure(*, rounds: int) -> list[Figure]:
-    """This function will start each program several times and return the medians."""
+    """Start each program several times and return the medians."""
     with serving.bench() as bench:
         seen = {name: [_web(name, bench) for _ in range(rounds)] for name in serving.SERVERS}
         seen["an empty Python"] = [_empty() for _ in range(rounds)]

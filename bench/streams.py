@@ -47,7 +47,7 @@ class Figure:
 
 
 def main() -> None:
-    """This function will measure and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, nargs="*", default=[100, 1000])
     parser.add_argument("--server", choices=serving.SERVERS, default="daphne")

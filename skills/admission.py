@@ -33,10 +33,10 @@ class Purse(Protocol):
     """What pays for all attempts of a call besides the budgets, such as its part of an envelope."""
 
     async def cover(self, asked: Admission) -> None:
-        """This function will hold what one more attempt can use at most; raises `BudgetExceeded`."""
+        """Hold what one more attempt can use at most; raises `BudgetExceeded`."""
 
     def spend(self, *, tokens: int, micros: int) -> None:
-        """This function will note what an attempt used."""
+        """Note what an attempt used."""
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ async def admit(
     input_tokens: int | None = None,
     purse: Purse | None = None,
 ) -> Admitted:
-    """This function will take the rate limits and reserve the budget for one call; an answer from the cache needs none.
+    """Take the rate limits and reserve the budget for one call; an answer from the cache needs none.
 
     `ahead` are tokens that the rate limit has to have for an attempt after this one; its budget is reserved then.
     `input_tokens` are Claude's own count of the input, where it was asked for already.
@@ -114,7 +114,7 @@ async def admit(
 
 
 async def screened(caller: Caller, look: Callable[[], Awaitable[Seen]], *, characters: int) -> Seen:
-    """This function will look through what a call brings, before it is admitted; raises what `look` raises.
+    """Look through what a call brings, before it is admitted; raises what `look` raises.
 
     Looking through much takes time, so it is done under the key's rate limits, and a call that is refused for what it
     brings counts as one; otherwise it could be refused again and again for nothing. Raises `RateLimited` too.
@@ -135,7 +135,7 @@ async def screened(caller: Caller, look: Callable[[], Awaitable[Seen]], *, chara
 async def admit_again(
     admitted: Admitted, body: dict[str, Any], *, purpose: Purpose = "answer", route: str | None = None
 ) -> Reservation:
-    """This function will reserve the budget for one more attempt of an admitted run, by the model that `body` names.
+    """Reserve the budget for one more attempt of an admitted run, by the model that `body` names.
 
     A retry and a fallback are attempts at the answer like the first; a `route` of None is that of the first.
     Raises what the ledger's `reserve` raises, and `NotAllowed` and `Unavailable` as `admit` does.
@@ -163,7 +163,7 @@ async def admit_again(
 async def admit_after_all(
     admitted: Admitted, body: dict[str, Any], *, purpose: Purpose, route: str, ahead: int = 0
 ) -> Reservation:
-    """This function will admit the call of a run that was to get its answer from the cache, and did not.
+    """Admit the call of a run that was to get its answer from the cache, and did not.
 
     The rate limits are taken anew, for as much as the call can use. Raises what `admit` raises.
     """
@@ -175,7 +175,7 @@ async def admit_after_all(
 
 
 def refuse_foreign_model(caller: Caller, model: str) -> None:
-    """This function will raise `NotAllowed`, naming what is allowed, for a model that the key or its tenant excludes."""
+    """Raise `NotAllowed`, naming what is allowed, for a model that the key or its tenant excludes."""
     if not caller.may_use(model):
         allowed = sorted(caller.models)
         named = ", ".join(allowed) or "none"

@@ -40,7 +40,7 @@ class Answer:
         return "".join(self.parts)
 
     def see(self, event: StreamEvent) -> str:
-        """This function will take in one stream event and return the text it adds."""
+        """Take in one stream event and return the text it adds."""
         delta = event.data.get("delta")
         if not isinstance(delta, dict):
             return ""
@@ -57,7 +57,7 @@ class Answer:
 
 
 def citations(block: dict[str, Any]) -> list[dict[str, Any]]:
-    """This function will return a text block's citations, with the fields that clients get."""
+    """Return a text block's citations, with the fields that clients get."""
     found = [one for one in block.get("citations") or () if isinstance(one, dict)]
     return [{name: cited[name] for name in _CITATION_FIELDS if cited.get(name) is not None} for cited in found]
 
@@ -72,7 +72,7 @@ class Unfit(Exception):
 
 
 def checked(answer: Answer, *, version: Version, given: dict[str, Any]) -> Answer:
-    """This function will set the answer's output, having checked it against the version's output schema.
+    """Set the answer's output, having checked it against the version's output schema.
 
     Raises `Unfit`, saying why.
     """
@@ -93,7 +93,7 @@ def checked(answer: Answer, *, version: Version, given: dict[str, Any]) -> Answe
 
 
 async def judge(answer: Answer, guard: Guard, *, version: Version, given: dict[str, Any]) -> None:
-    """This function will make of an answer what the skill's guardrails let out; raises `OutputBlocked`.
+    """Make of an answer what the skill's guardrails let out; raises `OutputBlocked`.
 
     JSON that no longer fits its schema once something is taken out of it is withheld.
     """
@@ -120,7 +120,7 @@ def _refuse_unfinished(answer: Answer) -> None:
 
 
 def repair(body: dict[str, Any], answer: Answer, unfit: Unfit) -> dict[str, Any]:
-    """This function will build the one further request that shows Claude its unfit answer and what is wrong with it."""
+    """Build the one further request that shows Claude its unfit answer and what is wrong with it."""
     return {
         **body,
         "messages": [

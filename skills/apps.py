@@ -9,7 +9,7 @@ class SkillsConfig(AppConfig):
     name = "skills"
 
     def ready(self) -> None:
-        """This function will let alerts go out by webhook."""
+        """Let alerts go out by webhook."""
         from skills.webhooks import alerts  # noqa: PLC0415 - apps are loaded only now
 
         alerts.register()

@@ -46,7 +46,7 @@ def _here() -> set[_Held]:
 
 @contextmanager
 def held(caller: Caller, *, end: Callable[[], None], retire: Callable[[], None] | None = None) -> Iterator[None]:
-    """This function will call `end()` if the caller's key loses its validity while the block runs.
+    """Call `end()` if the caller's key loses its validity while the block runs.
 
     `retire()` is called when the process is to stop: the connection may end what it has begun.
     """
@@ -59,14 +59,14 @@ def held(caller: Caller, *, end: Callable[[], None], retire: Callable[[], None] 
 
 
 def retire_all() -> None:
-    """This function will have every connection of the running loop that can begin something new come to its end."""
+    """Have every connection of the running loop that can begin something new come to its end."""
     for one in tuple(_held.get(asyncio.get_running_loop(), ())):
         if one.retire is not None:
             one.retire()
 
 
 async def check() -> None:
-    """This function will look once whether the keys of all connections of the running loop are still good."""
+    """Look once whether the keys of all connections of the running loop are still good."""
     held_now = set(_here())
     if not held_now:
         return

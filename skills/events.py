@@ -25,7 +25,7 @@ class RunUsage:
     def with_attempt(
         self, tokens: Tokens, *, cost_micros: int, is_estimated: bool, saved_micros: int = 0
     ) -> "RunUsage":
-        """This function will return the usage with one more attempt added."""
+        """Return the usage with one more attempt added."""
         return RunUsage(
             tokens=self.tokens + tokens,
             cost_micros=self.cost_micros + cost_micros,

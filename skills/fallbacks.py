@@ -13,7 +13,7 @@ HELD_BACK = "breaker_open"
 
 
 def chain(caller: Caller, version: Version, *, model: str) -> tuple[str, ...]:
-    """This function will return the models to fall back on, in order: none where the tenant wants none."""
+    """Return the models to fall back on, in order: none where the tenant wants none."""
     if not caller.allows_fallback:
         return ()
     named = dict.fromkeys(requests.model_name(alias) for alias in version.policy.get("fallbacks", ()))
@@ -21,7 +21,7 @@ def chain(caller: Caller, version: Version, *, model: str) -> tuple[str, ...]:
 
 
 def first(caller: Caller, version: Version, *, model: str) -> tuple[str, Fallback | None]:
-    """This function will return the model to begin with: the first to which calls are not held back, or its own."""
+    """Return the model to begin with: the first to which calls are not held back, or its own."""
     if claude.is_held_back(caller, model):
         for other in chain(caller, version, model=model):
             if not claude.is_held_back(caller, other):
@@ -30,10 +30,10 @@ def first(caller: Caller, version: Version, *, model: str) -> tuple[str, Fallbac
 
 
 def was_held_back(error: SkillgateError) -> bool:
-    """This function will tell whether a call was refused because calls to its model are held back."""
+    """Tell whether a call was refused because calls to its model are held back."""
     return isinstance(error, Unavailable) and error.details.get("reason") == HELD_BACK
 
 
 def fixed_answer(caller: Caller, version: Version) -> Any:
-    """This function will return what the skill answers when no model does; None when it names nothing."""
+    """Return what the skill answers when no model does; None when it names nothing."""
     return version.policy.get(FIXED_ANSWER) if caller.allows_fallback else None

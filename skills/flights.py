@@ -76,18 +76,18 @@ class Flight(ABC, Generic[Said]):
         return False
 
     def begin(self) -> None:
-        """This function will set the flight going."""
+        """Set the flight going."""
         loops.start(self._drive(), name=f"run {self.admitted.call_id}")
 
     def end(self, error: SkillgateError) -> None:
-        """This function will end the flight early; what was produced is billed, once."""
+        """End the flight early; what was produced is billed, once."""
         if not self._is_over and self._ended_by is None:
             self._ended_by = error
             if self._upstream is not None:
                 self._upstream.cancel()
 
     async def events(self) -> AsyncGenerator[Said, None]:
-        """This function will yield what the flight says, to its end; leaving the iteration leaves the flight."""
+        """Yield what the flight says, to its end; leaving the iteration leaves the flight."""
         try:
             while (said := await self._queue.get()) is not None:
                 yield said
@@ -95,7 +95,7 @@ class Flight(ABC, Generic[Said]):
             self._leave()
 
     async def batches(self) -> AsyncGenerator[list[Said], None]:
-        """This function will yield the same, as much at a time as has been said."""
+        """Yield the same, as much at a time as has been said."""
         try:
             while batch := self._said(await self._queue.get()):
                 yield batch
@@ -103,7 +103,7 @@ class Flight(ABC, Generic[Said]):
             self._leave()
 
     async def ending(self) -> Said | None:
-        """This function will return the last thing the flight says, to which it says nothing else before; None without one."""
+        """Return the last thing the flight says, to which it says nothing else before; None without one."""
         self._is_end_enough = True
         last = None
         async with aclosing(self.events()) as events:
@@ -113,20 +113,20 @@ class Flight(ABC, Generic[Said]):
 
     @abstractmethod
     async def perform(self) -> Said:
-        """This function will do the work and return the last thing to say."""
+        """Do the work and return the last thing to say."""
 
     @abstractmethod
     def failed(self, error: SkillgateError) -> Said:
-        """This function will say that there is no answer."""
+        """Say that there is no answer."""
 
     @abstractmethod
     async def read(self, event: StreamEvent) -> None:
-        """This function will take in one upstream event of the attempt under way."""
+        """Take in one upstream event of the attempt under way."""
 
     async def pursue(
         self, body: dict[str, Any], reservation: ledger.Reservation, *, fallbacks: Sequence[str] = ()
     ) -> Pursuit:
-        """This function will make attempts until Claude answers, and return what was answered in the end.
+        """Make attempts until Claude answers, and return what was answered in the end.
 
         There is another as long as it can help, nothing was heard yet, and budget and time allow it: after a pause
         by the same model, and when that model is used up by the next of `fallbacks`. Each has its own usage event.
@@ -143,10 +143,10 @@ class Flight(ABC, Generic[Said]):
                 return pursuit
 
     def begin_anew(self) -> None:
-        """This function will forget what an attempt produced that nobody heard."""
+        """Forget what an attempt produced that nobody heard."""
 
     async def attempt(self, body: dict[str, Any], reservation: ledger.Reservation) -> None:
-        """This function will make one upstream attempt, hand its events to `read`, and settle it.
+        """Make one upstream attempt, hand its events to `read`, and settle it.
 
         Raises the error it or the flight ended with; the usage event is closed by then, unless
         Postgres is away: then it is closed later, and nobody waits for that.
@@ -179,18 +179,18 @@ class Flight(ABC, Generic[Said]):
         self._upstream.result()
 
     def hang_up(self) -> None:
-        """This function will cancel the attempt under way, which then fails as timed out; the flight goes on."""
+        """Cancel the attempt under way, which then fails as timed out; the flight goes on."""
         if self._upstream is not None:
             self._upstream.cancel()
 
     async def close_unused(self, state: Literal["settled", "released"]) -> None:
-        """This function will close the first usage event without an attempt: `settled` for an answer from elsewhere."""
+        """Close the first usage event without an attempt: `settled` for an answer from elsewhere."""
         closing = ledger.Closing(state=state)
         settling = loops.start(_settled(self.admitted.reservation, closing, ExitStack()), name="settle without a call")
         await asyncio.wait({settling}, timeout=SETTLE_SECONDS)
 
     async def say(self, said: Said | None) -> None:
-        """This function will tell whoever listens, waiting for a slow reader as long as `STALL_SECONDS`."""
+        """Tell whoever listens, waiting for a slow reader as long as `STALL_SECONDS`."""
         if not self._is_listened_to or (self._is_end_enough and not self._is_over):
             return
         if not self._queue.full():

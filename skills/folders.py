@@ -23,7 +23,7 @@ class Taken:
 
 
 def export(version: SkillVersion, *, tenant: Tenant | None, actor: str, address: str = "") -> dict[str, bytes]:
-    """This function will return a version's files by path, with the tenant's cases for its skill."""
+    """Return a version's files by path, with the tenant's cases for its skill."""
     skill = version.skill
     cases = keeping.of_skill(skill, tenant=tenant) if tenant else []
     files = writing.write_files(
@@ -38,7 +38,7 @@ def export(version: SkillVersion, *, tenant: Tenant | None, actor: str, address:
 
 
 def take(tenant: Tenant, folder: Folder, *, actor: str, address: str = "") -> Taken:
-    """This function will make a folder the next version of the tenant's skill of its name, or a new skill.
+    """Make a folder the next version of the tenant's skill of its name, or a new skill.
 
     What is the newest version already is not published again. The folder's cases, if it has any, become the skill's.
     Raises InvalidRequest with the fault, and then nothing is changed.
@@ -61,7 +61,7 @@ def take(tenant: Tenant, folder: Folder, *, actor: str, address: str = "") -> Ta
 
 
 def take_archive(tenant: Tenant, raw: bytes, *, actor: str, address: str = "") -> Taken:
-    """This function will take a folder from a zip; raises InvalidRequest or RequestTooLarge for one that is unsafe."""
+    """Take a folder from a zip; raises InvalidRequest or RequestTooLarge for one that is unsafe."""
     return take(tenant, catalog.read_files(archives.unpack(raw)), actor=actor, address=address)
 
 

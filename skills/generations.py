@@ -20,7 +20,7 @@ _open: "dict[UUID, Span]" = {}
 
 
 def begun(reservation: Reservation, body: dict[str, Any]) -> None:
-    """This function will begin the span of an attempt, under that of the request it is made for."""
+    """Begin the span of an attempt, under that of the request it is made for."""
     if not traces.is_on():
         return
     asked = reservation.admission
@@ -30,7 +30,7 @@ def begun(reservation: Reservation, body: dict[str, Any]) -> None:
 
 
 def ended(reservation: Reservation, closing: Closing) -> None:
-    """This function will end it with what was used."""
+    """End it with what was used."""
     span = _open.pop(reservation.event_id, None)
     if span is not None:
         traces.end(span, _used(closing), error=closing.error_type)

@@ -88,7 +88,7 @@ WHERE id = %(id)s AND owner = %(owner)s AND answered_at IS NULL
 
 
 def checked_key(key: str) -> str:
-    """This function will return an idempotency key that can be used; raises `InvalidRequest`."""
+    """Return an idempotency key that can be used; raises `InvalidRequest`."""
     if not _FORM.fullmatch(key):
         raise InvalidRequest(
             "An idempotency key is 1 to 255 printable ASCII characters, such as a UUID.", header="Idempotency-Key"
@@ -97,13 +97,13 @@ def checked_key(key: str) -> str:
 
 
 def digest(operation: str, body: Any) -> bytes:
-    """This function will digest where a call goes and what it says; the order of fields makes no difference."""
+    """Digest where a call goes and what it says; the order of fields makes no difference."""
     said = json.dumps([operation, body], sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(said.encode()).digest()
 
 
 async def claim(caller: Caller, key: str, *, digest: bytes) -> Claim | Kept | UnderWay:
-    """This function will claim a call, or find what became of it.
+    """Claim a call, or find what became of it.
 
     Raises `IdempotencyMismatch` when the key was used for another call, `Conflict` (with
     `Retry-After`) while that call is under way, `Unavailable` without a database.
@@ -134,7 +134,7 @@ async def claim(caller: Caller, key: str, *, digest: bytes) -> Claim | Kept | Un
 
 
 async def bind(made: Claim, *, run_id: UUID) -> None:
-    """This function will say under which run the call is recorded, so that others may follow it."""
+    """Say under which run the call is recorded, so that others may follow it."""
     await pg.execute(
         "UPDATE skills_idempotentcall SET run_id = %(run)s WHERE id = %(id)s AND owner = %(owner)s",
         {"run": run_id, "id": made.call_id, "owner": made.owner},
@@ -142,7 +142,7 @@ async def bind(made: Claim, *, run_id: UUID) -> None:
 
 
 async def keep(made: Claim, answer: Kept) -> None:
-    """This function will store the answer for all who come with the same key; it outlasts a short outage."""
+    """Store the answer for all who come with the same key; it outlasts a short outage."""
     parameters = {
         "id": made.call_id,
         "owner": made.owner,
@@ -154,7 +154,7 @@ async def keep(made: Claim, answer: Kept) -> None:
 
 
 async def drop(made: Claim) -> None:
-    """This function will forget a call that spent nothing, so that a retry can pass."""
+    """Forget a call that spent nothing, so that a retry can pass."""
     statement = "DELETE FROM skills_idempotentcall WHERE id = %(id)s AND owner = %(owner)s AND answered_at IS NULL"
     await _insist(made, statement, {"id": made.call_id, "owner": made.owner})
 
@@ -179,7 +179,7 @@ async def _insist(made: Claim, statement: str, parameters: dict[str, Any]) -> No
 
 @periodic.every(_RENEW_SECONDS)
 async def renew() -> None:
-    """This function will renew the leases of the calls that are made in the running loop."""
+    """Renew the leases of the calls that are made in the running loop."""
     owners = [made.owner for made in _here()]
     if owners:
         await pg.execute(
@@ -192,13 +192,13 @@ async def renew() -> None:
 
 
 def forget_old(*, now: datetime) -> int:
-    """This function will remove the calls whose answers need no longer be kept, and return how many."""
+    """Remove the calls whose answers need no longer be kept, and return how many."""
     old = IdempotentCall.objects.filter(created_at__lt=now - timedelta(hours=KEPT_HOURS), lease_until__lt=now)
     return old.delete()[0]
 
 
 async def drain(*, within: float) -> None:
-    """This function will wait for the outcome of calls under way to be written."""
+    """Wait for the outcome of calls under way to be written."""
     if _here():
         await asyncio.wait(set(_here().values()), timeout=within)
 
@@ -227,7 +227,7 @@ def _found(row: dict[str, Any], *, digest: bytes) -> Kept | UnderWay:
 
 
 def under_way() -> Conflict:
-    """This function will word the refusal of a call that is being made already."""
+    """Word the refusal of a call that is being made already."""
     return Conflict(
         "A call with this idempotency key is still under way. Its answer can be had with the same key once it is done.",
         headers={"Retry-After": "1"},

@@ -83,7 +83,7 @@ def _here() -> _Here:
 
 @contextmanager
 def running(caller: Caller, *, call_id: str, end: End) -> Iterator[None]:
-    """This function will call `end(error)` if a run, which lasts as long as the block, must stop early."""
+    """Call `end(error)` if a run, which lasts as long as the block, must stop early."""
     here = _here()
     here.runs[call_id] = _Run(caller, end)
     expiry = _at_expiry(caller, end)
@@ -99,7 +99,7 @@ def running(caller: Caller, *, call_id: str, end: End) -> Iterator[None]:
 
 @contextmanager
 def leased(reservation: Reservation, *, call_id: str) -> Iterator[None]:
-    """This function will keep the lease of a run's usage event renewed inside the block."""
+    """Keep the lease of a run's usage event renewed inside the block."""
     leases = _here().leases
     closed = asyncio.get_running_loop().create_future()
     leases[reservation.event_id] = _Lease(reservation, call_id, closed)
@@ -111,24 +111,24 @@ def leased(reservation: Reservation, *, call_id: str) -> Iterator[None]:
 
 
 def count() -> int:
-    """This function will return how many usage events are open in the running loop."""
+    """Return how many usage events are open in the running loop."""
     return len(_here().leases)
 
 
 async def idle() -> None:
-    """This function will return once no usage event is open in the running loop."""
+    """Return once no usage event is open in the running loop."""
     leases = _here().leases
     while leases:
         await asyncio.wait({lease.closed for lease in leases.values()}, return_when=asyncio.ALL_COMPLETED)
 
 
 def end_all(error: SkillgateError) -> None:
-    """This function will end every run of the running loop."""
+    """End every run of the running loop."""
     _end_where(lambda _: True, error)
 
 
 async def beat() -> None:
-    """This function will renew all leases of the running loop once, and end the runs that may go on no longer."""
+    """Renew all leases of the running loop once, and end the runs that may go on no longer."""
     here = _here()
     runs, leases = dict(here.runs), dict(here.leases)
     if leases:

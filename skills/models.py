@@ -21,15 +21,15 @@ class OrderedJSONField(models.JSONField):
     """
 
     def db_type(self, connection: Any) -> str:
-        """This function will name the column's type."""
+        """Name the column's type."""
         return "json"
 
     def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's signature
-        """This function will wrap a value for the driver without a detour by `jsonb`."""
+        """Wrap a value for the driver without a detour by `jsonb`."""
         return None if value is None else Json(value)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
-        """This function will return what the driver read: it parses `json` itself, so that text is a JSON string."""
+        """Return what the driver read: it parses `json` itself, so that text is a JSON string."""
         return value
 
 

@@ -61,7 +61,7 @@ _ERRORS = frozenset(
 
 
 def begun(reservation: Reservation, body: dict[str, Any]) -> None:
-    """This function will tell that an attempt goes upstream, and of its prompt where that is wanted."""
+    """Tell that an attempt goes upstream, and of its prompt where that is wanted."""
     UNDER_WAY.inc()
     access.note(run=ids.encode("run", reservation.admission.run_id))
     generations.begun(reservation, body)
@@ -71,7 +71,7 @@ def begun(reservation: Reservation, body: dict[str, Any]) -> None:
 
 
 def ended(reservation: Reservation, closing: Closing) -> None:
-    """This function will tell how an attempt ended, what it used and what it cost."""
+    """Tell how an attempt ended, what it used and what it cost."""
     UNDER_WAY.dec()
     _count(reservation, closing)
     generations.ended(reservation, closing)
@@ -90,7 +90,7 @@ def ended(reservation: Reservation, closing: Closing) -> None:
 
 
 def known(error: str) -> str:
-    """This function will return an error's name as a label, of which there are few."""
+    """Return an error's name as a label, of which there are few."""
     return error if error in _ERRORS else "other"
 
 

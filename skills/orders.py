@@ -79,7 +79,7 @@ class Prepared:
         return First(body=question, purpose="classify", route="by_classifier", ahead=ahead)
 
     def leave(self, *, refused: BaseException) -> None:
-        """This function will give up the place, for an order that was refused."""
+        """Give up the place, for an order that was refused."""
         if isinstance(self.place, Lead) and not isinstance(refused, Unavailable):
             self.place.decline()
         elif isinstance(self.place, Lead | Seat):
@@ -87,7 +87,7 @@ class Prepared:
 
 
 async def prepare(order: Order, *, canary: str = "") -> Prepared:
-    """This function will build the request, choose the model and look for a kept answer; nothing is spent by it.
+    """Build the request, choose the model and look for a kept answer; nothing is spent by it.
 
     Raises `InvalidRequest` (with the path of the fault), `NotAllowed` (no allowed model), `Unavailable`.
     """
@@ -109,7 +109,7 @@ async def prepare(order: Order, *, canary: str = "") -> Prepared:
 
 
 def keeps_answers(version: Version) -> bool:
-    """This function will tell whether a version's answers are kept for the same request again."""
+    """Tell whether a version's answers are kept for the same request again."""
     return bool(version.policy.get("cache"))
 
 

@@ -11,7 +11,7 @@ _SPREAD = 0.1
 
 
 def pause(fault: Fault, *, attempts: int, left: float) -> float | None:
-    """This function will return the seconds to wait after so many attempts; None when another cannot help or not in time.
+    """Return the seconds to wait after so many attempts; None when another cannot help or not in time.
 
     `left` is what remains of the run's whole time. What Claude asks to wait is waited, and a little more so that
     those who were refused together do not come back together; without a word of its own the pause is drawn from a

@@ -28,11 +28,11 @@ class Pursuit:
         return str(self.body["model"])
 
     def pause(self, fault: Fault, *, left: float) -> float | None:
-        """This function will return the seconds to wait before the same model is asked again; None when it is not."""
+        """Return the seconds to wait before the same model is asked again; None when it is not."""
         return patience.pause(fault, attempts=self.attempts, left=left)
 
     async def admit(self, admitted: Admitted, fault: Fault, *, wait: float | None) -> Reservation:
-        """This function will admit the next attempt after its pause, or else one by the next model.
+        """Admit the next attempt after its pause, or else one by the next model.
 
         Raises what refused the last that was tried.
         """

@@ -60,7 +60,7 @@ def build(
     metadata_user: str | None = None,
     canary: str = "",
 ) -> dict[str, Any]:
-    """This function will return the request body for an input; `canary` is what its system prompt must not give away.
+    """Return the request body for an input; `canary` is what its system prompt must not give away.
 
     Raises InvalidRequest, with the path of the fault, when the input does not fit the version's schema, asks for
     more tokens than its ceiling or brings a schema that cannot be answered.
@@ -84,12 +84,12 @@ def build(
 
 
 def model_name(alias: str) -> str:
-    """This function will return the model an alias of SKILL_MODELS stands for now; other names stand for themselves."""
+    """Return the model an alias of SKILL_MODELS stands for now; other names stand for themselves."""
     return str(settings.SKILL_MODELS.get(alias, alias))
 
 
 def input_bound(request: dict[str, Any]) -> int:
-    """This function will return an upper bound of the input tokens Claude can count for a request.
+    """Return an upper bound of the input tokens Claude can count for a request.
 
     Text counts by its UTF-8 bytes, since no token is shorter than one; schemas and tools by the bytes of their JSON;
     images and documents by the provider's documented ceilings; what is not in the request by the context window.

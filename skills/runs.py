@@ -35,7 +35,7 @@ _OWN = (AuthenticationFailed, BudgetExceeded, NotAllowed, RateLimited)
 
 
 async def start(order: Order) -> "Run":
-    """This function will admit a run and set it going; nothing has gone upstream when it raises.
+    """Admit a run and set it going; nothing has gone upstream when it raises.
 
     Raises `InvalidRequest` (with the path of the fault), `RateLimited`, `BudgetExceeded`,
     `AuthenticationFailed`, `NotAllowed` (unpriced or foreign model) or `Unavailable`.
@@ -64,7 +64,7 @@ async def start(order: Order) -> "Run":
 
 
 async def guarded(order: Order) -> Guard | None:
-    """This function will check an order's input by the skill's guardrails; None for a skill without any.
+    """Check an order's input by the skill's guardrails; None for a skill without any.
 
     Raises `RequestTooLarge`, or `InvalidRequest` that names the check; `RateLimited` where there is much to look through.
     """
@@ -90,7 +90,7 @@ async def _admit(prepared: Prepared, *, run_id: UUID, purpose: Purpose | None = 
 
 
 async def stream(order: Order) -> AsyncGenerator[RunEvent, None]:
-    """This function will start a run and yield its events; leaving the iteration leaves the run."""
+    """Start a run and yield its events; leaving the iteration leaves the run."""
     run = await start(order)
     async with aclosing(run.events()) as events:
         async for event in events:
@@ -98,7 +98,7 @@ async def stream(order: Order) -> AsyncGenerator[RunEvent, None]:
 
 
 async def complete(run: "Run") -> RunCompleted:
-    """This function will wait for a run's answer. Raises the error a failed run ended with."""
+    """Wait for a run's answer. Raises the error a failed run ended with."""
     ended = await run.ending()
     if isinstance(ended, RunFailed):
         raise ended.error
@@ -141,13 +141,13 @@ class Run(Flight[RunEvent]):
         return self._order.version.is_text and not self._is_classifying
 
     def end(self, error: SkillgateError) -> None:
-        """This function will end the run early; one that waits for another's answer waits no longer."""
+        """End the run early; one that waits for another's answer waits no longer."""
         super().end(error)
         if isinstance(self._prepared.place, Seat):
             self._prepared.place.outcome.cancel()
 
     async def perform(self) -> RunEvent:
-        """This function will get the answer: a kept one, another's, Claude's, or what the skill says in place of it."""
+        """Get the answer: a kept one, another's, Claude's, or what the skill says in place of it."""
         try:
             return await self._performed()
         except SkillgateError as error:
@@ -180,18 +180,18 @@ class Run(Flight[RunEvent]):
                 lead.leave()
 
     def failed(self, error: SkillgateError) -> RunEvent:
-        """This function will say that the run has no answer."""
+        """Say that the run has no answer."""
         return RunFailed(self.id, error, self.usage)
 
     async def read(self, event: StreamEvent) -> None:
-        """This function will gather the answer and pass on text as it comes."""
+        """Gather the answer and pass on text as it comes."""
         text = self._answer.see(event)
         if text and self._order.version.is_text and not self._is_classifying:
             self.is_heard = True  # also by the guard alone, which cannot take back what it has heard
             await self._say_text(text if self._guard is None else self._guard.hear(text))
 
     def begin_anew(self) -> None:
-        """This function will forget an answer that nobody heard."""
+        """Forget an answer that nobody heard."""
         self._answer = answers.Answer()
 
     async def _handed_over(self, seat: Seat) -> Found | Lead | Alone:

@@ -78,7 +78,7 @@ class Template:
         return words[: tag.start()] if tag else words
 
     def render(self, values: dict[str, Any], *, key: bytes | None = None) -> str:
-        """This function will write the message for an input that fits the skill's input schema; `key` marks its fences."""
+        """Write the message for an input that fits the skill's input schema; `key` marks its fences."""
         pieces = list(_rendered(self.parts, values, self.fence))
         if key is None or not self.is_framed:
             return "".join(piece.text for piece in pieces)
@@ -88,13 +88,13 @@ class Template:
         return "".join(_marked(pieces, self.tags, mark=digest.hexdigest()[:_MARK_DIGITS]))
 
     def paths(self) -> list[Path]:
-        """This function will list every field the template names, in order."""
+        """List every field the template names, in order."""
         return list(_paths(self.parts))
 
 
 @lru_cache(maxsize=512)
 def parse(text: str) -> Template:
-    """This function will read a template; raises InvalidRequest that says where it is malformed."""
+    """Read a template; raises InvalidRequest that says where it is malformed."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise InvalidRequest(f"The template is over {MAX_BYTES:,} bytes.", path="template")
     names = sorted({match.group(1) for match in _CLOSING_TAG.finditer(text)})
@@ -107,7 +107,7 @@ def parse(text: str) -> Template:
 
 
 def check(text: str, *, input_schema: dict[str, Any]) -> None:
-    """This function will refuse a template that is malformed or names a field the input schema lacks."""
+    """Refuse a template that is malformed or names a field the input schema lacks."""
     for path in parse(text).paths():
         schema: Any = input_schema
         for position, name in enumerate(path):

@@ -15,7 +15,7 @@ _FORM = re.compile(r"sgt_[0-9A-Za-z]{43}")
 
 
 async def issue(caller: Caller) -> str:
-    """This function will return a ticket that stands for the caller's key once, within a minute.
+    """Return a ticket that stands for the caller's key once, within a minute.
 
     Raises `Unavailable` without Redis.
     """
@@ -28,7 +28,7 @@ async def issue(caller: Caller) -> str:
 
 
 async def redeem(ticket: str, *, address: str, now: datetime) -> Caller:
-    """This function will use a ticket up and return its caller, if the key is still good.
+    """Use a ticket up and return its caller, if the key is still good.
 
     Raises `AuthenticationFailed`, the same for every reason, or `Unavailable`.
     """

@@ -40,11 +40,11 @@ class Content:
         return self.policy.get("kind") == ANALYSIS
 
     def as_columns(self) -> dict[str, Any]:
-        """This function will return the content by column of SkillVersion."""
+        """Return the content by column of SkillVersion."""
         return {name: getattr(self, name) for name in CONTENT_FIELDS}
 
     def tidied(self) -> "Content":
-        """This function will return the content as a folder can hold it: Unix line ends, no blank edges."""
+        """Return the content as a folder can hold it: Unix line ends, no blank edges."""
         return replace(
             self,
             description=_unix(self.description).strip(),
@@ -53,7 +53,7 @@ class Content:
         )
 
     def digest(self) -> str:
-        """This function will return the SHA-256 of all that is not at its default, key order included.
+        """Return the SHA-256 of all that is not at its default, key order included.
 
         Defaults are left out so that a field added later does not change what earlier versions hash to.
         """
@@ -75,7 +75,7 @@ class Version(Content):
 
 
 def of_row(row: Any) -> Content:
-    """This function will return the content of a SkillVersion's row."""
+    """Return the content of a SkillVersion's row."""
     return Content(**{name: getattr(row, name) for name in CONTENT_FIELDS})
 
 

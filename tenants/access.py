@@ -46,12 +46,12 @@ class Access:
     role: Membership.Role
 
     def may(self, right: str) -> bool:
-        """This function will tell whether the role has a right of `TABLE`; an unknown right is a KeyError."""
+        """Tell whether the role has a right of `TABLE`; an unknown right is a KeyError."""
         return self.role in TABLE[right]
 
 
 def of(user: object) -> Access | None:
-    """This function will return what a signed-in member of a tenant may do; None for everyone else.
+    """Return what a signed-in member of a tenant may do; None for everyone else.
 
     Operators look after all tenants in their own place and are members of none here.
     """

@@ -41,14 +41,14 @@ _lock = threading.Lock()
 def record(
     action: str, *, tenant: Tenant | None, actor: str, subject: str = "", address: str = "", **details: Any
 ) -> None:
-    """This function will write an entry in the transaction under way."""
+    """Write an entry in the transaction under way."""
     AuditEntry.objects.create(
         tenant=tenant, actor=actor, action=action, subject=subject, address=address, details=details
     )
 
 
 def gather(refused: RefusedKey, *, now: datetime, last_at: datetime | None = None, count: int = 1) -> None:
-    """This function will count a refusal for the next write; what is too different for the room left loses its details."""
+    """Count a refusal for the next write; what is too different for the room left loses its details."""
     with _lock:
         if refused not in _gathered and len(_gathered) >= _MOST_DIFFERENT:
             refused = RefusedKey(refused.reason)
@@ -59,7 +59,7 @@ def gather(refused: RefusedKey, *, now: datetime, last_at: datetime | None = Non
 
 @periodic.every(5)
 async def flush() -> None:
-    """This function will write the gathered refusals in one statement; without a database they are kept for the next time."""
+    """Write the gathered refusals in one statement; without a database they are kept for the next time."""
     with _lock:
         taken = dict(_gathered)
         _gathered.clear()

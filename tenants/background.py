@@ -12,12 +12,12 @@ PARTS = (authentication, refusals)  # importing them is what declares their work
 
 
 async def start() -> None:
-    """This function will listen to the control channel and write what gathers, on the running loop."""
+    """Listen to the control channel and write what gathers, on the running loop."""
     control.listener()
     periodic.ensure()
 
 
 async def stop() -> None:
-    """This function will stop both and write what had gathered."""
+    """Stop both and write what had gathered."""
     await control.stop()
     await periodic.stop()

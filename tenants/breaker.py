@@ -43,7 +43,7 @@ class Breaker:
         return self._opens_at is None or (not self._is_probing and self._monotonic() >= self._opens_at)
 
     def admits(self) -> bool:
-        """This function will tell whether to try; a True while open makes the caller the probe, so it must report."""
+        """Tell whether to try; a True while open makes the caller the probe, so it must report."""
         if not self.is_ready:
             return False
         self._is_probing = self._opens_at is not None
@@ -51,7 +51,7 @@ class Breaker:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """This function will take a probe that ends without a report, such as a cancelled one, for a failed one."""
+        """Take a probe that ends without a report, such as a cancelled one, for a failed one."""
         is_probe = self._is_probing  # while closed there is none, and while open only the probe comes here
         try:
             yield
@@ -61,14 +61,14 @@ class Breaker:
                 self._open()
 
     def worked(self) -> None:
-        """This function will close the breaker."""
+        """Close the breaker."""
         if self._opens_at is not None:
             self._gauge.set(0)
             logger.info("%s: shared state is back", self._name)
         self._failures, self._pause, self._opens_at, self._is_probing = 0, _SHORTEST_PAUSE_SECONDS, None, False
 
     def failed(self, trouble: BaseException) -> None:
-        """This function will count a failure."""
+        """Count a failure."""
         self._failures += 1
         if self._opens_at is None:
             if self._failures >= _MOST_FAILURES or _is_timeout(trouble):
@@ -81,7 +81,7 @@ class Breaker:
             self._open()
 
     def seconds_to_probe(self) -> float:
-        """This function will return how long it is until shared state is tried again."""
+        """Return how long it is until shared state is tried again."""
         return max(0.0, (self._opens_at or 0.0) - self._monotonic())
 
     def _open(self) -> None:

@@ -36,7 +36,7 @@ def set_budget(
     actor: str = "system",
     address: str = "",
 ) -> Budget:
-    """This function will make or replace the budget of a tenant, or of a key's family, for all skills or one.
+    """Make or replace the budget of a tenant, or of a key's family, for all skills or one.
 
     `window` is `month` or `day`; limits are in tokens and micro-dollars, at least one of them;
     `thresholds` are percentages that alert once each, `alert_recipients` mail addresses that hear of
@@ -62,7 +62,7 @@ def set_budget(
 
 
 def find(tenant: Tenant, *, key: ApiKey | None = None, skill: str = "", window: str = "month") -> Budget:
-    """This function will return the budget of exactly this owner, skill and window. Raises `NotFound`."""
+    """Return the budget of exactly this owner, skill and window. Raises `NotFound`."""
     found = Budget.objects.filter(tenant=tenant, key=_family(tenant, key), skill=skill, window=window).first()
     if found is None:
         raise NotFound("There is no such budget. Set it first.")
@@ -81,7 +81,7 @@ def increase(
     address: str = "",
     created_by: User | None = None,
 ) -> BudgetIncrease:
-    """This function will raise a budget from now until `ends_at`, when the addition ends by itself.
+    """Raise a budget from now until `ends_at`, when the addition ends by itself.
 
     Raises `InvalidRequest` for an addition to a limit that the budget does not have.
     """
@@ -108,7 +108,7 @@ def increase(
 
 
 def remove(budget: Budget, *, now: datetime, actor: str = "system", address: str = "") -> None:
-    """This function will remove an optional budget with its increases. Raises `Conflict` for a required one."""
+    """Remove an optional budget with its increases. Raises `Conflict` for a required one."""
     if not budget.skill and budget.window == Budget.Window.MONTH:
         raise Conflict("Every tenant and every key has a monthly token budget. Change its limit instead.")
     with transaction.atomic():

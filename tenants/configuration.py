@@ -33,7 +33,7 @@ class Configuration:
     messages_policy: dict[str, Any] = field(default_factory=dict)
 
     def columns(self) -> dict[str, Any]:
-        """This function will return the tenant's columns; raises `InvalidRequest` for the first that cannot be."""
+        """Return the tenant's columns; raises `InvalidRequest` for the first that cannot be."""
         return {
             "name": scopes.label(self.name, field="name", longest=200),
             "timezone": known_timezone(self.timezone),
@@ -50,7 +50,7 @@ NAMES = tuple(one.name for one in fields(Configuration))
 
 
 def configure(tenant: Tenant, *, wanted: Configuration, actor: str, address: str = "") -> None:
-    """This function will put a configuration into force and record what changed; nothing changed, nothing recorded.
+    """Put a configuration into force and record what changed; nothing changed, nothing recorded.
 
     Raises `InvalidRequest`, and then nothing is written.
     """
@@ -76,7 +76,7 @@ def configure(tenant: Tenant, *, wanted: Configuration, actor: str, address: str
 
 
 def recipients(addresses: Iterable[str]) -> list[str]:
-    """This function will return mail addresses without repetition; raises `InvalidRequest` for the first that is none."""
+    """Return mail addresses without repetition; raises `InvalidRequest` for the first that is none."""
     found = list(dict.fromkeys(address.strip() for address in addresses if address.strip()))
     if len(found) > MOST_RECIPIENTS:
         raise InvalidRequest(f"Give at most {MOST_RECIPIENTS} recipients.", field="alert_recipients")

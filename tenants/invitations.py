@@ -27,7 +27,7 @@ class Invited:
 
 
 def invite(email: str, *, role: str, by: Access, now: datetime, address: str = "") -> Invited:
-    """This function will invite someone; an open invitation of the same address is replaced.
+    """Invite someone; an open invitation of the same address is replaced.
 
     Raises `InvalidRequest`, or `NotAllowed` for a role above the inviter's. Whether the address has an
     account already is not told: accepting finds out.
@@ -53,7 +53,7 @@ def invite(email: str, *, role: str, by: Access, now: datetime, address: str = "
 
 
 def withdraw(invitation: Invitation, *, by: Access, now: datetime, address: str = "") -> None:
-    """This function will make an open invitation's link useless; again changes nothing."""
+    """Make an open invitation's link useless; again changes nothing."""
     with transaction.atomic():
         memberships.refuse_unless_within(by, role=invitation.role)
         open_ones = Invitation.objects.filter(pk=invitation.pk, tenant=by.tenant, accepted_at=None, withdrawn_at=None)
@@ -62,7 +62,7 @@ def withdraw(invitation: Invitation, *, by: Access, now: datetime, address: str 
 
 
 def find(token: str, *, now: datetime) -> Invitation:
-    """This function will return the invitation of a link; `NotFound` alike for unknown, used, withdrawn and lapsed."""
+    """Return the invitation of a link; `NotFound` alike for unknown, used, withdrawn and lapsed."""
     found = (
         Invitation.objects.select_related("tenant")
         .filter(digest=_digest(token), accepted_at=None, withdrawn_at=None, expires_at__gt=now)
@@ -74,7 +74,7 @@ def find(token: str, *, now: datetime) -> Invitation:
 
 
 def accept(token: str, *, username: str, password: str, now: datetime, address: str = "") -> User:
-    """This function will make the invited person a member. The caller has checked the password's strength.
+    """Make the invited person a member. The caller has checked the password's strength.
 
     Raises `NotFound`, or `Conflict` when the name or the mail address is taken.
     """

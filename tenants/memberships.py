@@ -9,7 +9,7 @@ from tenants.models import Membership, Tenant
 
 
 def change_role(membership: Membership, *, role: str, by: Access, address: str = "") -> None:
-    """This function will give a colleague another role; only owners make owners or change them.
+    """Give a colleague another role; only owners make owners or change them.
 
     Raises `NotAllowed`, `InvalidRequest` for an unknown role, `Conflict` when no owner would remain.
     """
@@ -27,7 +27,7 @@ def change_role(membership: Membership, *, role: str, by: Access, address: str =
 
 
 def remove(membership: Membership, *, by: Access, address: str = "") -> None:
-    """This function will end a colleague's access at once. Raises `NotAllowed`, or `Conflict` for the last owner."""
+    """End a colleague's access at once. Raises `NotAllowed`, or `Conflict` for the last owner."""
     with transaction.atomic():
         found = _locked(membership, by=by)
         _refuse_if_last_owner(found)
@@ -36,14 +36,14 @@ def remove(membership: Membership, *, by: Access, address: str = "") -> None:
 
 
 def known_role(role: str) -> Membership.Role:
-    """This function will return a role by its name; raises `InvalidRequest`."""
+    """Return a role by its name; raises `InvalidRequest`."""
     if role not in Membership.Role.values:
         raise InvalidRequest(f"A role is one of {', '.join(Membership.Role.values)}.", field="role")
     return Membership.Role(role)
 
 
 def refuse_unless_within(by: Access, *, role: str) -> None:
-    """This function will raise `NotAllowed` when someone is about to give or take a role that is above them."""
+    """Raise `NotAllowed` when someone is about to give or take a role that is above them."""
     if not by.may("colleagues.change"):
         raise NotAllowed("Your role may not change who works here.")
     if role == Membership.Role.OWNER and not by.may("colleagues.owners"):

@@ -217,7 +217,7 @@ class ApiKey(models.Model):
 
 
 def default_thresholds() -> list[int]:
-    """This function will return the percentages at which a budget alerts unless told otherwise."""
+    """Return the percentages at which a budget alerts unless told otherwise."""
     return [50, 80, 100]
 
 

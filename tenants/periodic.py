@@ -24,7 +24,7 @@ _running: set[asyncio.Task[None]] = set()
 
 
 def every(seconds: float) -> Callable[[Work], Work]:
-    """This function will declare an async function without arguments as work to be done every `seconds`."""
+    """Declare an async function without arguments as work to be done every `seconds`."""
 
     def declare(work: Work) -> Work:
         _declared.append((seconds, work))
@@ -34,7 +34,7 @@ def every(seconds: float) -> Callable[[Work], Work]:
 
 
 def ensure() -> None:
-    """This function will start all declared work on the running loop, each once."""
+    """Start all declared work on the running loop, each once."""
     loop = asyncio.get_running_loop()
     started = _started.get(loop, 0)
     if started == len(_declared):
@@ -47,7 +47,7 @@ def ensure() -> None:
 
 
 async def stop() -> None:
-    """This function will end the work on the running loop and do each piece a last time."""
+    """End the work on the running loop and do each piece a last time."""
     loop = asyncio.get_running_loop()
     _started.pop(loop, None)
     for task in [task for task in _running if task.get_loop() is loop]:

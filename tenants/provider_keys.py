@@ -14,7 +14,7 @@ _FORM = re.compile(r"sk-ant-[A-Za-z0-9_-]{16,250}", re.ASCII)
 
 
 def store(tenant: Tenant, *, secret: str, now: datetime, actor: str, address: str = "") -> None:
-    """This function will keep a tenant's own key, sealed; raises `InvalidRequest` for what cannot be one."""
+    """Keep a tenant's own key, sealed; raises `InvalidRequest` for what cannot be one."""
     if not _FORM.fullmatch(secret):
         raise InvalidRequest("An Anthropic key starts with `sk-ant-`. Copy it whole.", field="provider_key")
     display = f"{secret[:7]}…{secret[-4:]}"
@@ -24,20 +24,20 @@ def store(tenant: Tenant, *, secret: str, now: datetime, actor: str, address: st
 
 
 def remove(tenant: Tenant, *, actor: str, address: str = "") -> None:
-    """This function will forget a tenant's own key; its calls go by the platform's again."""
+    """Forget a tenant's own key; its calls go by the platform's again."""
     with transaction.atomic():
         _write(tenant, sealed=None, display="", now=None)
         _record("tenant.provider_key_removed", tenant, actor=actor, address=address)
 
 
 async def reveal(tenant_id: int) -> str | None:
-    """This function will return the key to make a tenant's calls with; None for the platform's own."""
+    """Return the key to make a tenant's calls with; None for the platform's own."""
     row = await pg.fetch_one("SELECT provider_key_sealed AS sealed FROM tenants_tenant WHERE id = %s", (tenant_id,))
     return seals.unseal(row["sealed"]) if row and row["sealed"] is not None else None
 
 
 def reseal_all() -> int:
-    """This function will seal every stored key anew under the first of the field keys and return how many there are."""
+    """Seal every stored key anew under the first of the field keys and return how many there are."""
     with transaction.atomic():
         found = list(Tenant.objects.select_for_update().exclude(provider_key_sealed=None))
         for tenant in found:

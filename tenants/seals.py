@@ -15,12 +15,12 @@ from kit.errors import Unavailable
 
 
 def seal(text: str) -> bytes:
-    """This function will encrypt a secret; `Unavailable` when the platform has no key for it."""
+    """Encrypt a secret; `Unavailable` when the platform has no key for it."""
     return _cipher(tuple(settings.FIELD_KEYS)).encrypt(text.encode())
 
 
 def unseal(sealed: bytes) -> str:
-    """This function will decrypt what `seal` made; `Unavailable` when none of the keys fits."""
+    """Decrypt what `seal` made; `Unavailable` when none of the keys fits."""
     try:
         return _cipher(tuple(settings.FIELD_KEYS)).decrypt(bytes(sealed)).decode()
     except InvalidToken:
@@ -30,7 +30,7 @@ def unseal(sealed: bytes) -> str:
 
 
 def reseal(sealed: bytes) -> bytes:
-    """This function will encrypt a sealed secret anew, under the first key."""
+    """Encrypt a sealed secret anew, under the first key."""
     return seal(unseal(sealed))
 
 

@@ -24,7 +24,7 @@ def create(
     actor: str = "system",
     address: str = "",
 ) -> Tenant:
-    """This function will create a tenant with its monthly budget.
+    """Create a tenant with its monthly budget.
 
     Raises `InvalidRequest`, or `Conflict` when the slug is taken; then nothing is written.
     """
@@ -46,7 +46,7 @@ def create(
 
 
 def known_timezone(name: str) -> str:
-    """This function will return an IANA time zone's name if it is known; raises `InvalidRequest`."""
+    """Return an IANA time zone's name if it is known; raises `InvalidRequest`."""
     if name not in available_timezones() or ZoneInfo(name).key != name:
         raise InvalidRequest(
             f"{name!r} is no IANA time zone. Give one such as `Europe/Berlin` or `UTC`.", field="timezone"
@@ -55,13 +55,13 @@ def known_timezone(name: str) -> str:
 
 
 def suspend(tenant: Tenant, *, reason: str, now: datetime, actor: str = "system", address: str = "") -> None:
-    """This function will stop every key of a tenant until it is resumed; again changes nothing."""
+    """Stop every key of a tenant until it is resumed; again changes nothing."""
     why = scopes.label(reason, field="reason", longest=200)
     _move(tenant, Tenant.Status.SUSPENDED, now=now, actor=actor, address=address, reason=why)
 
 
 def treat_unpriced(tenant: Tenant, *, policy: str, actor: str = "system", address: str = "") -> None:
-    """This function will say what becomes of a tenant's calls of models without a price: `refuse`, `flag`, or empty.
+    """Say what becomes of a tenant's calls of models without a price: `refuse`, `flag`, or empty.
 
     Empty is the platform's own policy. It counts within a minute. Raises `InvalidRequest`.
     """
@@ -82,7 +82,7 @@ def treat_unpriced(tenant: Tenant, *, policy: str, actor: str = "system", addres
 
 
 def resume(tenant: Tenant, *, now: datetime, actor: str = "system", address: str = "") -> None:
-    """This function will let a suspended tenant's keys work again."""
+    """Let a suspended tenant's keys work again."""
     _move(tenant, Tenant.Status.ACTIVE, now=now, actor=actor, address=address)
 
 

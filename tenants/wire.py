@@ -64,11 +64,11 @@ class Script(Generic[Subject]):
         self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Wire[Subject]]] = WeakKeyDictionary()
 
     async def run(self, subject: Subject, *arguments: Argument) -> Any:
-        """This function will return the script's answer, or raise `Trouble`."""
+        """Return the script's answer, or raise `Trouble`."""
         return await self._wire().run((subject, arguments))
 
     def seconds_to_probe(self) -> float:
-        """This function will return how long it is until Redis is tried again; 0 while it works."""
+        """Return how long it is until Redis is tried again; 0 while it works."""
         return self._wire().breaker.seconds_to_probe()
 
     def _wire(self) -> "_Wire[Subject]":

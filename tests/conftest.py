@@ -27,13 +27,13 @@ from usage import pricing
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """This function will put the longest first and leave the rest in its random order."""
+    """Put the longest first and leave the rest in its random order."""
     items.sort(key=lambda item: sharing.rank(item.nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing.Sharing | None:
-    """This function will have files that share something slow run in one worker (xdist's own groups need marks)."""
+    """Have files that share something slow run in one worker (xdist's own groups need marks)."""
     return sharing.Sharing(config, log) if config.getoption("dist") == "loadfile" else None
 
 

@@ -18,13 +18,13 @@ _numbers = count(1)
 
 
 def make_tenant(slug: str = "acme", **options: Any) -> Tenant:
-    """This function will create a tenant with a large budget."""
+    """Create a tenant with a large budget."""
     given = {"name": slug.title(), "monthly_token_budget": 1_000_000_000, **options}
     return outside_of_the_loop(lambda: tenants.create(slug, **given))
 
 
 def make_key(tenant: Tenant, **options: Any) -> Issued:
-    """This function will issue a key with generous limits and a large budget."""
+    """Issue a key with generous limits and a large budget."""
     given = {
         "name": f"key {next(_numbers)}",
         "now": clock.now(),
@@ -38,7 +38,7 @@ def make_key(tenant: Tenant, **options: Any) -> Issued:
 
 
 def outside_of_the_loop(work: Callable[[], Made]) -> Made:
-    """This function will do database work also where an event loop runs, which Django refuses: in a thread, then.
+    """Do database work also where an event loop runs, which Django refuses: in a thread, then.
 
     An async test needs `django_db(transaction=True)`: only what is committed is seen by the thread and by the pool.
     """

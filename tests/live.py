@@ -41,7 +41,7 @@ _LISTENING = re.compile(r"(?:Listening on |listening on http://|running on http:
 
 
 def eventually(look: Callable[[], Found], *, within: float = 5.0) -> Found:
-    """This function will look again and again until it finds something true, and return it."""
+    """Look again and again until it finds something true, and return it."""
     deadline = time.monotonic() + within
     while not (found := look()):
         assert time.monotonic() < deadline, f"not within {within} s; last seen: {found!r}"
@@ -73,7 +73,7 @@ class Program:
 
 @contextmanager
 def running(*arguments: str, log: Path, env: dict[str, str] | None = None) -> Iterator[Program]:
-    """This function will run `python -m …` until the block ends; it must say where it listens."""
+    """Run `python -m …` until the block ends; it must say where it listens."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
@@ -128,23 +128,23 @@ class Live:
             return factories.make_key(self.tenant, **options)
 
     def do(self, work: Callable[[], Found]) -> Found:
-        """This function will do database work that the server sees at once."""
+        """Do database work that the server sees at once."""
         with self._blocker.unblock():
             return work()
 
     def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
-        """This function will read what is committed."""
+        """Read what is committed."""
         with self._blocker.unblock():
             parameters_of_connection = pg.conninfo()
         with psycopg.connect(**parameters_of_connection, row_factory=dict_row, autocommit=True) as connection:
             return connection.execute(query.encode(), parameters).fetchall()
 
     def events(self) -> list[dict[str, Any]]:
-        """This function will return the tenant's usage events, in order."""
+        """Return the tenant's usage events, in order."""
         return self.rows("SELECT * FROM usage_event WHERE tenant_id = %s ORDER BY number", self.tenant.pk)
 
     def closed_events(self, count: int = 1, *, within: float = 5.0) -> list[dict[str, Any]]:
-        """This function will wait until there are so many events, all of them closed."""
+        """Wait until there are so many events, all of them closed."""
 
         def look() -> list[dict[str, Any]]:
             events = self.events()
@@ -153,16 +153,16 @@ class Live:
         return eventually(look, within=within)
 
     def journal(self) -> list[dict[str, Any]]:
-        """This function will return what the emulator was asked with this test's key."""
+        """Return what the emulator was asked with this test's key."""
         lines = httpx2.get(f"{self.emulator_url}/_emulator/journal", timeout=10).text.splitlines()
         return [entry for entry in map(json.loads, lines) if entry["user_id"] == self.public_id]
 
     def outcomes(self) -> list[str]:
-        """This function will return how those calls ended."""
+        """Return how those calls ended."""
         return [entry["outcome"] for entry in self.journal()]
 
     def free_slots(self) -> int:
-        """This function will return how many concurrent calls the key has left, as the next call is told."""
+        """Return how many concurrent calls the key has left, as the next call is told."""
         answer = self.post("/v1/completions", {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5})
         found = re.search(r'"concurrent";r=(\d+)', answer.headers["RateLimit"])
         assert found, answer.headers

@@ -22,7 +22,7 @@ http {{
 
 
 def start(folder: Path, *, servers: Sequence[str], port: int) -> subprocess.Popen[bytes]:
-    """This function will run nginx before some web processes (`host:port`)."""
+    """Run nginx before some web processes (`host:port`)."""
     assert NGINX
     (folder / "skillgate.conf").write_text(_configured(folder, servers=servers, port=port))
     user = "user root;" if os.geteuid() == 0 else ""

@@ -6,7 +6,7 @@ import psycopg
 
 
 def conninfo(dsn: str) -> str:
-    """This function will put a URL into psycopg's words; a socket's folder may stand in it percent-encoded."""
+    """Put a URL into psycopg's words; a socket's folder may stand in it percent-encoded."""
     parts = urlsplit(dsn)
     values = {
         "host": unquote(parts.hostname or ""),
@@ -19,6 +19,6 @@ def conninfo(dsn: str) -> str:
 
 
 def on_the_server(dsn: str, statement: str) -> None:
-    """This function will run a statement beside all databases of a test: the one a URL names need not exist yet."""
+    """Run a statement beside all databases of a test: the one a URL names need not exist yet."""
     with psycopg.connect(conninfo(urlsplit(dsn)._replace(path="/postgres").geturl()), autocommit=True) as connection:
         connection.execute(statement.encode())

@@ -23,7 +23,7 @@ _running: list[Temporary] = []
 
 
 def pytest_addoption() -> None:
-    """This function will start everything: no hook is earlier, and none may read settings before."""
+    """Start everything: no hook is earlier, and none may read settings before."""
     if _running:
         return
     temporary = Temporary(ROOT)
@@ -42,7 +42,7 @@ def pytest_addoption() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """This function will stop everything that this process started."""
+    """Stop everything that this process started."""
     for temporary in _running:
         temporary.close()
 

@@ -29,12 +29,12 @@ class Sharing(LoadScopeScheduling):  # type: ignore[misc]  # xdist's is untyped
 
 
 def group(nodeid: str) -> str:
-    """This function will name a test's group: those that share what starts slowly, or else its file."""
+    """Name a test's group: those that share what starts slowly, or else its file."""
     return _of_file(nodeid.partition("::")[0])
 
 
 def rank(nodeid: str) -> int:
-    """This function will tell how early a test is to be given out."""
+    """Tell how early a test is to be given out."""
     name = group(nodeid)
     return _FIRST.index(name) if name in _FIRST else len(_FIRST) + (not name.startswith(_EARLY))
 

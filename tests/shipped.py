@@ -11,7 +11,7 @@ _rows: dict[str, bytes] = {}
 
 
 def load() -> None:
-    """This function will load both; the skills' rows are made once in a process, by the command, and copied from then on."""
+    """Load both; the skills' rows are made once in a process, by the command, and copied from then on."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         if _rows:
             _put()

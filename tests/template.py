@@ -17,7 +17,7 @@ _MADE_OF = ("*/migrations/*.py", "usage/sql/*.sql", "platform/console/walls.py",
 
 
 def made() -> str:
-    """This function will return its name on the server of DATABASE_URL; who asks first makes it, and others wait."""
+    """Return its name on the server of DATABASE_URL; who asks first makes it, and others wait."""
     beside = urlsplit(os.environ["DATABASE_URL"])
     name, digest = f"migrated_{beside.path.lstrip('/')}"[:63], _digest()
     with psycopg.connect(conninfo(beside._replace(path="/postgres").geturl()), autocommit=True) as connection:

@@ -18,7 +18,7 @@ class Consumed:
 
 
 async def of_runs(tenant_id: int, run_ids: Iterable[UUID], *, since: datetime) -> dict[UUID, Consumed]:
-    """This function will sum up what a tenant's runs used, those that reached the ledger at `since` or later."""
+    """Sum up what a tenant's runs used, those that reached the ledger at `since` or later."""
     rows = await pg.fetch_all(_SUMS, {"tenant": tenant_id, "runs": list(run_ids), "since": since})
     return {row["run_id"]: Consumed(int(row["tokens"]), int(row["micros"]), row["is_open"]) for row in rows}
 

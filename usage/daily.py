@@ -26,7 +26,7 @@ class Platform:
 
 
 def of_platform(first: date, last: date) -> Platform:
-    """This function will add up all tenants' days from `first` to `last`; idle ones are left out."""
+    """Add up all tenants' days from `first` to `last`; idle ones are left out."""
     days, tenants = {}, []
     for row in fetch(_SUMS, {"first": first, "last": last}):
         sums = Sums(**{name: int(row[name]) for name in _SUMMED})

@@ -41,13 +41,13 @@ class Latency:
 
 
 def of_tenant(tenant_id: int, *, today: date) -> dict[str, Latency]:
-    """This function will return a tenant's latencies of `today` (its latest calls) and of the `month` that is in."""
+    """Return a tenant's latencies of `today` (its latest calls) and of the `month` that is in."""
     rows = fetch(_OF_TENANT, {"tenant": tenant_id, "month": today.replace(day=1), "today": today, "sample": SAMPLE})
     found = {row.pop("span"): Latency(**row) for row in rows}
     return {span: found.get(span, Latency()) for span in ("today", "month")}
 
 
 def of_all(*, month: date, calls: int) -> Latency:
-    """This function will return the latency of all tenants in a month of about so many calls."""
+    """Return the latency of all tenants in a month of about so many calls."""
     percent = min(100.0, 100.0 * 3 * SAMPLE / max(calls, 1))
     return Latency(**fetch(_OF_ALL, {"month": month, "percent": percent})[0])

@@ -31,7 +31,7 @@ FROM (SELECT usage_clock() AS now) n LEFT JOIN usage_event e ON e.state = 'open'
 
 
 async def refresh() -> None:
-    """This function will bring the gauges up to date; raises `Unavailable` without a database."""
+    """Bring the gauges up to date; raises `Unavailable` without a database."""
     row = await pg.fetch_one(_STATE)
     if row is not None:
         OPEN.set(row["open"])

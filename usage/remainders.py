@@ -21,7 +21,7 @@ _kept: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = WeakKeyDictionary()
 
 
 async def share_left(caller: Caller, *, skill: str) -> float:
-    """This function will return the share (0 to 1) that is left of the tightest monthly budget of tenant, key and skill.
+    """Return the share (0 to 1) that is left of the tightest monthly budget of tenant, key and skill.
 
     It is up to `LIVES_SECONDS` old; what calls under way hold reserved counts as used. Raises `Unavailable`.
     """

@@ -60,7 +60,7 @@ class Replay:
     is_cut: bool = False
 
     def note(self, call: Call, reason: str | None) -> None:
-        """This function will count a call, blocked for a reason or not."""
+        """Count a call, blocked for a reason or not."""
         self.calls += 1
         self.tokens += call.tokens
         if reason is None:
@@ -101,7 +101,7 @@ class _Rules:
         self._used: dict[date, list[int]] = {}
 
     def reason(self, call: Call) -> str | None:
-        """This function will tell why a call would have been blocked; None lets it pass and counts it."""
+        """Tell why a call would have been blocked; None lets it pass and counts it."""
         found = self._over_rate(call) or self._over_budget(call)
         if found is None:
             self._admit(call)
@@ -144,7 +144,7 @@ class _Rules:
 def replay(
     tenant_id: int, *, proposal: Proposal, now: datetime, family_id: int | None = None, skill: str = ""
 ) -> Replay:
-    """This function will replay the last 30 days of a tenant, a family of keys or a skill against a proposal.
+    """Replay the last 30 days of a tenant, a family of keys or a skill against a proposal.
 
     At most the latest 200,000 calls are looked at; `is_cut` tells that there were more. A month's budget
     starts empty where the 30 days begin.
@@ -156,7 +156,7 @@ def replay(
 
 
 def run(calls: Iterable[Call], *, proposal: Proposal) -> Replay:
-    """This function will replay calls, oldest first, against a proposal."""
+    """Replay calls, oldest first, against a proposal."""
     rules, found = _Rules(proposal), Replay()
     for call in calls:
         found.note(call, rules.reason(call))

@@ -97,7 +97,7 @@ SELECT DISTINCT tenant_id, day, number FROM (
 
 
 def refresh(*, most: int = 1000) -> int:
-    """This function will bring the rollups of changed days up to date and return how many days there were."""
+    """Bring the rollups of changed days up to date and return how many days there were."""
     with connection.cursor() as cursor:
         cursor.execute(_STALE, [most])
         days = cursor.fetchall()
@@ -107,7 +107,7 @@ def refresh(*, most: int = 1000) -> int:
 
 
 def rebuild(tenant: Tenant, day: date) -> None:
-    """This function will make a day's rollup anew from all its events."""
+    """Make a day's rollup anew from all its events."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT usage_forget_days(%s, %s, %s)", [tenant.pk, day, day])
         cursor.execute("DELETE FROM usage_tenantday WHERE tenant_id = %s AND day = %s", [tenant.pk, day])
@@ -115,7 +115,7 @@ def rebuild(tenant: Tenant, day: date) -> None:
 
 
 def check() -> list[dict[str, Any]]:
-    """This function will return every row by which rollups and events differ, days still to be refreshed left out.
+    """Return every row by which rollups and events differ, days still to be refreshed left out.
 
     `side` says whether the row stands in the rollup or follows from the events.
     """
@@ -123,15 +123,15 @@ def check() -> list[dict[str, Any]]:
 
 
 def check_sums() -> list[dict[str, Any]]:
-    """This function will return every tenant and day whose kept sum is not what its rollups add up to."""
+    """Return every tenant and day whose kept sum is not what its rollups add up to."""
     return fetch(_MISSUMMED)
 
 
 def check_marks() -> list[dict[str, Any]]:
-    """This function will return every tenant and day that a refresh would go on with from a wrong number."""
+    """Return every tenant and day that a refresh would go on with from a wrong number."""
     return fetch(_MARKS)
 
 
 def check_provisional() -> list[dict[str, Any]]:
-    """This function will return what is kept of events that may still change and is not what they say."""
+    """Return what is kept of events that may still change and is not what they say."""
     return fetch(_PROVISIONAL)

@@ -10,7 +10,7 @@ _NUMBERS = count(1)
 
 
 def fetch(query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """This function will run a statement and return its rows by column name."""
+    """Run a statement and return its rows by column name."""
     with connection.cursor() as cursor:
         cursor.execute(query, parameters)
         names = [column.name for column in cursor.description or ()]
@@ -20,7 +20,7 @@ def fetch(query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = Non
 def stream(
     query: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None, *, chunk: int = 2000
 ) -> Iterator[dict[str, Any]]:
-    """This function will run a query and yield its rows as they come, a chunk in memory at a time.
+    """Run a query and yield its rows as they come, a chunk in memory at a time.
 
     The cursor lives on the server: within a transaction for as long as that lasts, else beyond it.
     """

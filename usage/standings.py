@@ -88,12 +88,12 @@ class Day:
 
 
 def of_tenant(tenant_id: int) -> list[Standing]:
-    """This function will return the budgets of a tenant as a whole, those by skill included."""
+    """Return the budgets of a tenant as a whole, those by skill included."""
     return [Standing(**row) for row in _rows(_OF_TENANT, [tenant_id])]
 
 
 def of_keys(tenant_id: int, families: Iterable[int]) -> dict[int, list[Standing]]:
-    """This function will return the budgets of families of keys, by the family's first key; one query for all."""
+    """Return the budgets of families of keys, by the family's first key; one query for all."""
     found: dict[int, list[Standing]] = {}
     for row in _rows(_OF_KEYS, [tenant_id, list(families)]):
         found.setdefault(row["key_id"], []).append(Standing(**row))
@@ -101,7 +101,7 @@ def of_keys(tenant_id: int, families: Iterable[int]) -> dict[int, list[Standing]
 
 
 def by_day(tenant_id: int, *, month: date, family_id: int | None = None, skill: str = "") -> list[Day]:
-    """This function will return what each day of a month used, in the tenant's time zone; idle days and open calls are left out."""
+    """Return what each day of a month used, in the tenant's time zone; idle days and open calls are left out."""
     with connection.cursor() as cursor:
         cursor.execute(_BY_DAY, {"tenant": tenant_id, "month": month, "family": family_id, "skill": skill})
         return [Day(*row) for row in cursor.fetchall()]

@@ -8,7 +8,7 @@ HOSTS = os.environ.get("SKILLGATE_ALLOWED_HOSTS", "localhost")
 
 
 def main() -> int:
-    """This function will return 0 when the server answers, 1 otherwise."""
+    """Return 0 when the server answers, 1 otherwise."""
     host = HOSTS.split(",")[0].strip().lstrip(".").replace("*", "localhost")
     connection = http.client.HTTPConnection("127.0.0.1", int(os.environ.get("PORT", "8000")), timeout=4)
     try:

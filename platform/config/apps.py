@@ -9,5 +9,5 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        """This function will register the system checks, and the Celery application that messages are sent by."""
+        """Register the system checks, and the Celery application that messages are sent by."""
         from config import celery, checks  # noqa: F401, PLC0415 - registering is what the imports are for

@@ -50,19 +50,19 @@ class Application:
             await self._router(scope, receive, send)
 
     async def startup(self) -> None:
-        """This function will start what runs beside requests."""
+        """Start what runs beside requests."""
         await lifetime.startup()
 
     def end_idle(self) -> None:
-        """This function will close the sockets on which nothing runs, and the others when nothing does any more."""
+        """Close the sockets on which nothing runs, and the others when nothing does any more."""
         lifetime.end_idle()
 
     def end_calls(self) -> None:
-        """This function will end the runs under way, each telling its caller why."""
+        """End the runs under way, each telling its caller why."""
         lifetime.end_calls()
 
     async def shutdown(self, *, seconds: float) -> None:
-        """This function will wait for runs under way to settle, then let go of every connection, within `seconds`."""
+        """Wait for runs under way to settle, then let go of every connection, within `seconds`."""
         await lifetime.shutdown(seconds=seconds)
 
 

@@ -12,7 +12,7 @@ _SHORTEST_SECRET = 32
 
 @register(Tags.security, deploy=True)
 def secrets_are_set(**_: Any) -> list[Error]:
-    """This function will name every secret that production lacks."""
+    """Name every secret that production lacks."""
     found = []
     if not _secret_key():
         found.append(_missing("SKILLGATE_SECRET_KEY", "skillgate.E001", "sessions are signed with it"))
@@ -31,7 +31,7 @@ def secrets_are_set(**_: Any) -> list[Error]:
 
 @register(Tags.security, deploy=True)
 def emulator_is_not_claude(**_: Any) -> list[Error]:
-    """This function will refuse to serve live keys from the emulator in production."""
+    """Refuse to serve live keys from the emulator in production."""
     if settings.EMULATOR_URL and settings.ANTHROPIC_BASE_URL == settings.EMULATOR_URL:
         hint = "Leave ANTHROPIC_BASE_URL unset; test keys still reach the emulator."
         return [Error("Live keys would be answered by the emulator.", hint=hint, id="skillgate.E004")]
@@ -40,7 +40,7 @@ def emulator_is_not_claude(**_: Any) -> list[Error]:
 
 @register(deploy=True)
 def addresses_are_set(**_: Any) -> list[Warning]:
-    """This function will point at addresses that only fit a developer's machine."""
+    """Point at addresses that only fit a developer's machine."""
     if any(
         "127.0.0.1" in address or "localhost" in address for address in (settings.BASE_URL, *settings.ALLOWED_HOSTS)
     ):
@@ -51,7 +51,7 @@ def addresses_are_set(**_: Any) -> list[Warning]:
 
 @register(deploy=True)
 def services_are_set(**_: Any) -> list[Error]:
-    """This function will name what the platform cannot work without, or would work wrongly with."""
+    """Name what the platform cannot work without, or would work wrongly with."""
     found = []
     if not settings.CELERY_BROKER_URL:
         found.append(_missing("CELERY_BROKER_URL", "skillgate.E007", "sweeps, alerts and analyses run in workers"))
@@ -73,7 +73,7 @@ def services_are_set(**_: Any) -> list[Error]:
 
 @register(deploy=True)
 def services_fit(**_: Any) -> list[Warning]:
-    """This function will point at what works and is likely not meant."""
+    """Point at what works and is likely not meant."""
     found = []
     if settings.CELERY_BROKER_URL and settings.CELERY_BROKER_URL == settings.REDIS_URL:
         hint = "The broker must persist (append-only file) and never evict; limits and streams need neither."

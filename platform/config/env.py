@@ -13,5 +13,5 @@ IS_DEVELOPMENT: bool = env.bool("SKILLGATE_DEBUG", default=False)
 
 
 def secret(name: str, *, development: str) -> str:
-    """This function will read a secret; without one production gets "" and a system check that names it."""
+    """Read a secret; without one production gets "" and a system check that names it."""
     return str(env.str(name, default=development if IS_DEVELOPMENT else ""))

@@ -25,7 +25,7 @@ class ApiHandler(ASGIHandler):
     """
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's signature
-        """This function will build the chain; Django's own would hop to a thread for each of eight classes."""
+        """Build the chain; Django's own would hop to a thread for each of eight classes."""
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
@@ -34,7 +34,7 @@ class ApiHandler(ASGIHandler):
         self._middleware_chain = convert_exception_to_response(request_ids(respond))
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
-        """This function will answer one request; a client that leaves cancels it."""
+        """Answer one request; a client that leaves cancels it."""
         handler: Any = self  # the stubs leave out the parts of Django's handler
         try:
             body = await handler.read_body(receive)
@@ -83,11 +83,11 @@ class _Leaving:
         self._is_told = False
 
     def takes_back(self) -> bool:
-        """This function will take the cancellation back, and tell whether the client's leaving was its only reason."""
+        """Take the cancellation back, and tell whether the client's leaving was its only reason."""
         return self._is_told and self._answering is not None and not self._answering.uncancel()
 
     def listen_no_more(self) -> None:
-        """This function will end it."""
+        """End it."""
         self._begin.cancel()
         if self._listening is not None:
             self._listening.cancel()

@@ -20,7 +20,7 @@ _watches: list[asyncio.Task[None]] = []
 
 
 async def startup() -> None:
-    """This function will load what requests need, and start what this process does beside them."""
+    """Load what requests need, and start what this process does beside them."""
     _ = get_resolver().url_patterns  # imports every view: no request waits for that
     traces.start("skillgate-web")
     heap.settle()
@@ -29,17 +29,17 @@ async def startup() -> None:
 
 
 def end_idle() -> None:
-    """This function will have long-lived connections end as soon as nothing goes on in them."""
+    """Have long-lived connections end as soon as nothing goes on in them."""
     connections.retire_all()
 
 
 def end_calls() -> None:
-    """This function will end the runs under way; each tells its caller and is billed once for what it produced."""
+    """End the runs under way; each tells its caller and is billed once for what it produced."""
     inflight.end_all(Unavailable("The server is restarting. Try again.", retry_after=1))
 
 
 async def shutdown(*, seconds: float = _SHUTDOWN_SECONDS) -> None:
-    """This function will let runs under way finish, end those that take too long, and settle all, within `seconds`."""
+    """Let runs under way finish, end those that take too long, and settle all, within `seconds`."""
     if not await _idle(within=max(0.1, seconds - _SETTLE_SECONDS - _CLOSE_SECONDS)):
         end_calls()
         await _idle(within=_SETTLE_SECONDS)
@@ -68,7 +68,7 @@ async def _idle(*, within: float) -> bool:
 async def lifespan(
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]], send: Callable[[dict[str, Any]], Awaitable[None]]
 ) -> None:
-    """This function will speak ASGI's lifespan protocol with servers that have one."""
+    """Speak ASGI's lifespan protocol with servers that have one."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":

@@ -58,7 +58,7 @@ def _leave(pid: int, **_: object) -> None:
 
 
 def forget_the_dead(folder: Path) -> None:
-    """This function will remove live gauges of processes that are gone: they would be counted for ever."""
+    """Remove live gauges of processes that are gone: they would be counted for ever."""
     folder.mkdir(parents=True, exist_ok=True)
     for file in folder.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]

@@ -28,7 +28,7 @@ RESETS_PER_ADDRESS = "10/h"
 
 
 def public_urls() -> list[URLPattern]:
-    """This function will return the addresses of the tenants' site that need no signing in."""
+    """Return the addresses of the tenants' site that need no signing in."""
     return [
         path("password-reset/", PasswordReset.as_view(), name="password_reset"),
         path("password-reset/sent/", PasswordResetSent.as_view(), name="password_reset_sent"),
@@ -47,7 +47,7 @@ class CodeForm(forms.Form):
 
 
 def second_factor(request: HttpRequest) -> HttpResponseBase:
-    """This function will show how the second factor stands, and set it up or take it down."""
+    """Show how the second factor stands, and set it up or take it down."""
     user: Any = request.user
     form = CodeForm(posted(request))
     recovery_codes: list[str] = []
@@ -78,7 +78,7 @@ class ResetForm(PasswordResetForm):
     email = forms.EmailField(max_length=254, widget=UnfoldAdminEmailInputWidget({"autocomplete": "email"}))
 
     def save(self, **options: Any) -> None:  # type: ignore[override]  # Django's has a dozen positional parameters
-        """This function will send the link, from the address that people know."""
+        """Send the link, from the address that people know."""
         mails.send_reset_links([*self.get_users(self.cleaned_data["email"])], tokens=options["token_generator"])
 
 
@@ -106,7 +106,7 @@ class PasswordReset(views.PasswordResetView):
     extra_context = {"title": "Reset your password"}
 
     def form_valid(self, form: PasswordResetForm) -> Any:
-        """This function will send nothing to who asks too often, and say the same."""
+        """Send nothing to who asks too often, and say the same."""
         if signin.too_often("console.reset", subject=address(self.request), rate=RESETS_PER_ADDRESS):
             return redirect(str(self.success_url))
         return super().form_valid(form)
@@ -149,7 +149,7 @@ class JoinForm(forms.Form):
         self.fields["password"].help_text = " ".join(password_validators_help_texts())
 
     def clean(self) -> dict[str, Any]:
-        """This function will hold the password to the platform's rules."""
+        """Hold the password to the platform's rules."""
         cleaned: dict[str, Any] = super().clean() or {}
         try:
             validate_password(
@@ -164,7 +164,7 @@ class JoinForm(forms.Form):
 @csrf_protect
 @sensitive_post_parameters("password")
 def accept_invitation(request: HttpRequest, token: str) -> HttpResponseBase:
-    """This function will let an invited person choose a name and a password."""
+    """Let an invited person choose a name and a password."""
     now = clock.now()
     try:
         invitation = invitations.find(token, now=now)

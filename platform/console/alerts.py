@@ -13,7 +13,7 @@ _TOLD = (Membership.Role.OWNER, Membership.Role.ADMIN, Membership.Role.FINANCE)
 
 @page("alerts/", name="alerts", right="budgets.see")
 def alerts(request: HttpRequest) -> HttpResponseBase:
-    """This function will list the tenant's alerts, the newest first, a page at a time."""
+    """List the tenant's alerts, the newest first, a page at a time."""
     tenant = scope.member(request).tenant
     before = request.GET.get("before", "")
     is_number = before.isascii() and before.isdecimal() and len(before) < 19

@@ -9,22 +9,22 @@ _WEIGHTS = ("50", "100", "200", "300", "400", "500", "600", "700", "800", "900",
 
 
 def style(_request: HttpRequest) -> str:
-    """This function will return the address of our style sheet."""
+    """Return the address of our style sheet."""
     return static("console/console.css")
 
 
 def script(_request: HttpRequest) -> str:
-    """This function will return the address of our script."""
+    """Return the address of our script."""
     return static("console/console.js")
 
 
 def icon(_request: HttpRequest) -> str:
-    """This function will return the address of the icon in the browser's tab."""
+    """Return the address of the icon in the browser's tab."""
     return static("console/icon.svg")
 
 
 def colors(_request: HttpRequest) -> dict[str, dict[str, str]]:
-    """This function will return the palette: a cool grey and a deep teal whose text on white passes WCAG AA."""
+    """Return the palette: a cool grey and a deep teal whose text on white passes WCAG AA."""
     return {
         "base": {weight: f"oklch({light} .018 255)" for weight, light in zip(_WEIGHTS, _BASE, strict=True)},
         "primary": {weight: f"oklch({light} .09 195)" for weight, light in zip(_WEIGHTS, _PRIMARY, strict=True)},

@@ -9,7 +9,7 @@ class ConsoleConfig(AppConfig):
     name = "console"
 
     def ready(self) -> None:
-        """This function will connect what follows migrations and sign-ins."""
+        """Connect what follows migrations and sign-ins."""
         from django.db.models.signals import post_migrate  # noqa: PLC0415 - apps are loaded only now
 
         from console import checks, signals, walls  # noqa: F401, PLC0415 - importing checks registers them

@@ -29,7 +29,7 @@ class AreaFilter(admin.SimpleListFilter):
     parameter_name = "area"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """This function will return the areas."""
+        """Return the areas."""
         return [
             ("key", "Keys"),
             ("budget", "Budgets"),
@@ -42,7 +42,7 @@ class AreaFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        """This function will keep one area's entries."""
+        """Keep one area's entries."""
         area = self.value()
         known = {name for name, _ in self.lookup_choices}
         return queryset.filter(action__startswith=f"{area}.") if area in known else queryset
@@ -55,11 +55,11 @@ class AgeFilter(admin.SimpleListFilter):
     parameter_name = "days"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """This function will return the spans."""
+        """Return the spans."""
         return list(_DAYS.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEntry]) -> QuerySet[AuditEntry]:
-        """This function will keep the entries of a span."""
+        """Keep the entries of a span."""
         days = self.value()
         return queryset.filter(at__gte=clock.now() - timedelta(days=int(days))) if days in _DAYS else queryset
 
@@ -77,18 +77,18 @@ class AuditList(TenantList):
     list_before_template = "console/audit/before_list.html"
 
     def extra_urls(self) -> Iterable[tuple[str, str, str, View]]:
-        """This function will return the entry's page and the export."""
+        """Return the entry's page and the export."""
         return [("export/", "export", self.right, self.export), ("<int:pk>/", "detail", self.right, self.detail)]
 
     def detail(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        """This function will show one entry whole."""
+        """Show one entry whole."""
         entry = self.get_object_or_404(request, pk)
         return render(
             request, "console/audit/detail.html", title=entry.action, entry=entry, rows=described(entry.details)
         )
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """This function will return the entries that the filters leave, as CSV."""
+        """Return the entries that the filters leave, as CSV."""
         found = self.get_changelist_instance(request).get_queryset(request).order_by("id")[:MOST_EXPORTED]
         text = spreadsheets.csv_text(_COLUMNS, rows_of(found))
         return HttpResponse(
@@ -99,24 +99,24 @@ class AuditList(TenantList):
 
     @admin.display(description="When", ordering="at")
     def when(self, entry: AuditEntry) -> str:
-        """This function will write the moment, to the second."""
+        """Write the moment, to the second."""
         return humane.moment(entry.at, seconds=True)
 
     @admin.display(description="Details")
     def what(self, entry: AuditEntry) -> str:
-        """This function will show what changed, in brief."""
+        """Show what changed, in brief."""
         return render_to_string("console/audit/brief.html", {"rows": described(entry.details)[:3]})
 
 
 def rows_of(found: QuerySet[AuditEntry]) -> Iterator[tuple[str, ...]]:
-    """This function will return entries as a table's rows."""
+    """Return entries as a table's rows."""
     for entry in found.iterator(chunk_size=2000):
         details = json.dumps(entry.details, ensure_ascii=False, sort_keys=True)
         yield entry.at.isoformat(), entry.actor, entry.action, entry.subject, entry.address, details
 
 
 def described(details: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """This function will return what an entry tells as name, before, after; what has no before is empty there."""
+    """Return what an entry tells as name, before, after; what has no before is empty there."""
     before = details.get("before") or {}
     after = details.get("after") or {name: details[name] for name in before if name in details}
     changes = [(name, _plain(before.get(name)), _plain(after.get(name))) for name in {**before, **after}]
@@ -134,5 +134,5 @@ def _plain(value: Any) -> str:
 
 
 def history(request: HttpRequest, subject: str) -> QuerySet[AuditEntry]:
-    """This function will return what happened to one subject of the tenant, the latest first."""
+    """Return what happened to one subject of the tenant, the latest first."""
     return scope.rows(AuditEntry, request).filter(subject=subject).order_by("-id")

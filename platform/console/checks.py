@@ -10,7 +10,7 @@ _SHORTEST_SECRET = 32
 
 @register(Tags.security, deploy=True)
 def field_keys_are_set(**_: Any) -> list[CheckMessage]:
-    """This function will refuse production without a good key for stored secrets."""
+    """Refuse production without a good key for stored secrets."""
     if settings.FIELD_KEYS and all(len(key) >= _SHORTEST_SECRET for key in settings.FIELD_KEYS):
         return []
     hint = "Set it in the environment: tenants' own Anthropic keys are encrypted under it; 32 characters or more each."
@@ -19,7 +19,7 @@ def field_keys_are_set(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def seal_keys_are_set(**_: Any) -> list[CheckMessage]:
-    """This function will refuse production whose books nobody can trust: unsigned, or signed with a key one can guess."""
+    """Refuse production whose books nobody can trust: unsigned, or signed with a key one can guess."""
     if settings.SEAL_KEYS and all(len(key) >= _SHORTEST_SECRET for key in settings.SEAL_KEYS):
         return []
     hint = "Set it in the environment, outside of the database: seals and statements are signed with it; 32 characters or more."
@@ -28,7 +28,7 @@ def seal_keys_are_set(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def operators_need_a_second_factor(**_: Any) -> list[CheckMessage]:
-    """This function will refuse production in which a password alone opens all tenants."""
+    """Refuse production in which a password alone opens all tenants."""
     if settings.OPERATORS_NEED_TOTP:
         return []
     hint = "Leave SKILLGATE_OPERATORS_NEED_TOTP unset."
@@ -37,7 +37,7 @@ def operators_need_a_second_factor(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def second_wall_stands(**_: Any) -> list[CheckMessage]:
-    """This function will point out that Postgres does not hold the console to one tenant."""
+    """Point out that Postgres does not hold the console to one tenant."""
     if settings.CONSOLE_ROLE:
         return []
     hint = "Leave SKILLGATE_CONSOLE_ROLE unset; docs/decisions/0003-two-walls.md says what the role needs."
@@ -46,7 +46,7 @@ def second_wall_stands(**_: Any) -> list[CheckMessage]:
 
 @register(deploy=True)
 def mail_leaves_the_machine(**_: Any) -> list[CheckMessage]:
-    """This function will point out that nobody gets invitations and reset links."""
+    """Point out that nobody gets invitations and reset links."""
     if not settings.EMAIL_BACKEND.endswith("console.EmailBackend"):
         return []
     hint = "Set SKILLGATE_EMAIL_URL, such as smtp+tls://user:password@mail.example:587."

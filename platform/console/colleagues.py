@@ -34,7 +34,7 @@ class InviteForm(RoleForm):
 
 @page("colleagues/", name="colleagues", right="colleagues.see")
 def colleagues(request: HttpRequest) -> HttpResponseBase:
-    """This function will list the tenant's people, the open invitations, and what each role may do."""
+    """List the tenant's people, the open invitations, and what each role may do."""
     roles = Membership.Role
     return render(
         request,
@@ -51,7 +51,7 @@ def colleagues(request: HttpRequest) -> HttpResponseBase:
 
 @page("colleagues/invite/", name="invite", right="colleagues.change")
 def invite(request: HttpRequest) -> HttpResponseBase:
-    """This function will invite someone by mail."""
+    """Invite someone by mail."""
     form = InviteForm(posted(request))
     if request.method == "POST" and form.is_valid():
         given, by = form.cleaned_data, scope.member(request)
@@ -69,7 +69,7 @@ def invite(request: HttpRequest) -> HttpResponseBase:
 
 @page("colleagues/invitations/<int:pk>/withdraw/", name="invitation_withdraw", right="colleagues.change")
 def withdraw(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will make an invitation's link useless."""
+    """Make an invitation's link useless."""
     invitation = get_object_or_404(scope.rows(Invitation, request).select_related("tenant"), pk=pk)
     form = ConsoleForm(posted(request))
     if request.method == "POST" and form.is_valid():
@@ -82,7 +82,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("colleagues/<int:pk>/role/", name="member_role", right="colleagues.change")
 def role(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will change what a colleague is."""
+    """Change what a colleague is."""
     membership = _membership(request, pk)
     form = RoleForm(posted(request), initial={"role": membership.role})
     if request.method == "POST" and form.is_valid():
@@ -96,7 +96,7 @@ def role(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("colleagues/<int:pk>/remove/", name="member_remove", right="colleagues.change")
 def remove(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will end a colleague's access."""
+    """End a colleague's access."""
     membership = _membership(request, pk)
     form = ConsoleForm(posted(request))
     if request.method == "POST" and form.is_valid():

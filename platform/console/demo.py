@@ -18,7 +18,7 @@ _MONTHLY_TOKENS = 10_000_000
 
 
 def seed(*, known: dict[str, Any], now: datetime) -> dict[str, str]:
-    """This function will see to the demo tenant, its key, its people and an operator, and return how to use them.
+    """See to the demo tenant, its key, its people and an operator, and return how to use them.
 
     `known` is what it returned before; a key and a password that still work are kept, since only
     their digests are stored.
@@ -39,7 +39,7 @@ def seed(*, known: dict[str, Any], now: datetime) -> dict[str, str]:
 
 
 def remembered(file: Path) -> dict[str, Any]:
-    """This function will read what an earlier start wrote; {} when there is nothing readable."""
+    """Read what an earlier start wrote; {} when there is nothing readable."""
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError):

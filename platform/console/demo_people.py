@@ -16,7 +16,7 @@ _PEOPLE = {
 
 
 def seed(tenant: Tenant, *, known: dict[str, Any]) -> dict[str, str]:
-    """This function will see to the people of the demo and return their passwords, as `alice_password` and so on.
+    """See to the people of the demo and return their passwords, as `alice_password` and so on.
 
     Passwords in `known` that still work are kept.
     """

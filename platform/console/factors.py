@@ -29,12 +29,12 @@ class Setup:
 
 
 def confirmed(user: User) -> bool:
-    """This function will tell whether someone has a second factor."""
+    """Tell whether someone has a second factor."""
     return bool(TOTPDevice.objects.filter(user=user, confirmed=True).exists())
 
 
 def setup(user: User) -> Setup:
-    """This function will return a new secret to set an app up with; the same until it is confirmed."""
+    """Return a new secret to set an app up with; the same until it is confirmed."""
     device, _ = TOTPDevice.objects.get_or_create(user=user, confirmed=False, defaults={"name": _NAME})
     picture = segno.make(device.config_url, micro=False).svg_inline(
         scale=5, border=2, dark="#0f172a", light="#ffffff", title="QR code for your authenticator app"
@@ -44,7 +44,7 @@ def setup(user: User) -> Setup:
 
 
 def confirm(user: User, *, code: str, request: Any) -> list[str]:
-    """This function will put the second factor in force and return its recovery codes, shown once; [] for a wrong code."""
+    """Put the second factor in force and return its recovery codes, shown once; [] for a wrong code."""
     device = TOTPDevice.objects.filter(user=user, confirmed=False).first()
     if device is None or not device.verify_token(code):
         return []
@@ -62,7 +62,7 @@ def confirm(user: User, *, code: str, request: Any) -> list[str]:
 
 
 def remove(user: User, *, code: str, request: Any) -> bool:
-    """This function will take the second factor down if the code is right."""
+    """Take the second factor down if the code is right."""
     if django_otp.match_token(user, code) is None:
         return False
     with transaction.atomic():

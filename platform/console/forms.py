@@ -24,7 +24,7 @@ _WIDGETS: tuple[tuple[type[forms.Widget], type[forms.Widget]], ...] = (
 
 
 def posted(request: HttpRequest) -> QueryDict | None:
-    """This function will return what a form is bound to: what was posted, be it empty, or nothing."""
+    """Return what a form is bound to: what was posted, be it empty, or nothing."""
     return request.POST if request.method == "POST" else None
 
 
@@ -37,7 +37,7 @@ class ConsoleForm(forms.Form):
             _dress(field)
 
     def attempt(self, verb: Callable[[], Outcome]) -> Outcome | None:
-        """This function will call a verb of the domain; what it refuses becomes an error of the form, and None."""
+        """Call a verb of the domain; what it refuses becomes an error of the form, and None."""
         try:
             return verb()
         except SkillgateError as refused:
@@ -55,11 +55,11 @@ class LinesField(forms.CharField):
         super().__init__(**{"required": False, "max_length": 20_000, **kwargs})
 
     def prepare_value(self, value: Any) -> Any:
-        """This function will write a list as lines."""
+        """Write a list as lines."""
         return "\n".join(value) if isinstance(value, list | tuple) else value
 
     def clean(self, value: Any) -> Any:
-        """This function will read lines as a list."""
+        """Read lines as a list."""
         text: str = super().clean(value) or ""
         return [line.strip() for line in text.splitlines() if line.strip()]
 
@@ -73,7 +73,7 @@ class MomentField(forms.DateTimeField):
         super().__init__(input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"], **kwargs)
 
     def prepare_value(self, value: Any) -> Any:
-        """This function will write an instant as browsers want it."""
+        """Write an instant as browsers want it."""
         local = super().prepare_value(value)
         return local.strftime("%Y-%m-%dT%H:%M") if isinstance(local, datetime) else local
 
@@ -85,11 +85,11 @@ class DollarsField(forms.DecimalField):
         super().__init__(**{"max_digits": 16, "decimal_places": 6, "min_value": 0, **kwargs})
 
     def prepare_value(self, value: Any) -> Any:
-        """This function will write micro-dollars as dollars."""
+        """Write micro-dollars as dollars."""
         return f"{value / 1_000_000:.2f}" if isinstance(value, int) else value
 
     def clean(self, value: Any) -> Any:
-        """This function will read dollars as micro-dollars."""
+        """Read dollars as micro-dollars."""
         dollars = super().clean(value)
         return None if dollars is None else int(dollars * 1_000_000)
 

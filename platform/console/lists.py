@@ -33,11 +33,11 @@ class TenantList(ModelAdmin):
     list_display_links: Any = None
 
     def extra_urls(self) -> Iterable[tuple[str, str, str, View]]:
-        """This function will return the pages that belong to the list: path, name's end, right, view."""
+        """Return the pages that belong to the list: path, name's end, right, view."""
         return ()
 
     def get_urls(self) -> list[URLPattern]:
-        """This function will return the list's address and those of its pages, and none of Django's others."""
+        """Return the list's address and those of its pages, and none of Django's others."""
         meta = self.opts
         views = [("", "changelist", self.right, self.changelist_view), *self.extra_urls()]
         return [
@@ -50,23 +50,23 @@ class TenantList(ModelAdmin):
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """This function will return the tenant's rows."""
+        """Return the tenant's rows."""
         return scope.rows(self.model, request, super().get_queryset(request))
 
     def get_object_or_404(self, request: HttpRequest, pk: int) -> Any:
-        """This function will return one of the tenant's rows; another's is as absent as an absent one."""
+        """Return one of the tenant's rows; another's is as absent as an absent one."""
         return get_object_or_404(self.get_queryset(request), pk=pk)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """This function will allow the list's own filters and nothing that asks across relations."""
+        """Allow the list's own filters and nothing that asks across relations."""
         return lookup in self.lookups
 
     def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
-        """This function will allow no field to be chosen by."""
+        """Allow no field to be chosen by."""
         return False
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """This function will return the list's own actions, without the site's deletion."""
+        """Return the list's own actions, without the site's deletion."""
         return {
             name: found
             for name, found in super().get_actions(request).items()
@@ -74,31 +74,31 @@ class TenantList(ModelAdmin):
         }
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """This function will go by the list's right."""
+        """Go by the list's right."""
         return scope.may(request, self.right)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """This function will go by the list's right."""
+        """Go by the list's right."""
         return scope.may(request, self.right)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """This function will refuse: adding is a page of its own."""
+        """Refuse: adding is a page of its own."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """This function will refuse: changing is a page of its own."""
+        """Refuse: changing is a page of its own."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        """This function will refuse: history stays."""
+        """Refuse: history stays."""
         return False
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """This function will return the list's class, which lets `prepare` look at the rows of a page together."""
+        """Return the list's class, which lets `prepare` look at the rows of a page together."""
         return _Prepared
 
     def prepare(self, request: HttpRequest, found: list[Any]) -> None:
-        """This function will get for a page's rows what their columns show, in a fixed number of queries."""
+        """Get for a page's rows what their columns show, in a fixed number of queries."""
 
 
 class _Prepared(ChangeList):

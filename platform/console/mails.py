@@ -15,7 +15,7 @@ from tenants.models import User
 
 
 def send_invitation(invited: Invited) -> None:
-    """This function will mail an invitation's link, once what made it is committed."""
+    """Mail an invitation's link, once what made it is committed."""
     invitation = invited.invitation
     link = _link("admin:accept_invitation", invited.token)
     text = (
@@ -26,7 +26,7 @@ def send_invitation(invited: Invited) -> None:
 
 
 def send_reset_links(users: Iterable[User], *, tokens: Any) -> None:
-    """This function will mail each a link with which to choose a new password."""
+    """Mail each a link with which to choose a new password."""
     for user in users:
         uid = urlsafe_base64_encode(force_bytes(user.pk))
         link = _link("admin:password_reset_confirm", uid, tokens.make_token(user))

@@ -27,7 +27,7 @@ _PROXIED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
 
 
 async def page(request: HttpRequest) -> HttpResponse:
-    """This function will answer a scrape that carries the token, or comes from this machine where none is set."""
+    """Answer a scrape that carries the token, or comes from this machine where none is set."""
     if not _is_allowed(request):
         status = HTTPStatus.UNAUTHORIZED if settings.METRICS_TOKEN else HTTPStatus.FORBIDDEN
         return HttpResponse("Not for you.\n", status=status, content_type="text/plain")
@@ -37,7 +37,7 @@ async def page(request: HttpRequest) -> HttpResponse:
 
 
 def registry() -> CollectorRegistry:
-    """This function will return what to expose: all processes that share PROMETHEUS_MULTIPROC_DIR, or this one."""
+    """Return what to expose: all processes that share PROMETHEUS_MULTIPROC_DIR, or this one."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     shared = CollectorRegistry()

@@ -34,12 +34,12 @@ _TENANT: dict[str, list[tuple[str, str, str, str]]] = {
 
 
 def add(group: str, *, title: str, icon: str, name: str, right: str) -> None:
-    """This function will put a page into a group of the tenants' sidebar."""
+    """Put a page into a group of the tenants' sidebar."""
     _TENANT.setdefault(group, []).append((title, icon, name, right))
 
 
 def of_tenant(request: HttpRequest) -> list[Group]:
-    """This function will return the tenants' sidebar."""
+    """Return the tenants' sidebar."""
     groups = [
         {"title": title or None, "separator": bool(title), "items": _permitted(request, items)}
         for title, items in _TENANT.items()
@@ -48,7 +48,7 @@ def of_tenant(request: HttpRequest) -> list[Group]:
 
 
 def of_operators(request: Any) -> list[Group]:
-    """This function will return the operators' sidebar: every model of their site."""
+    """Return the operators' sidebar: every model of their site."""
     found: dict[str, list[Item]] = {}
     for model_admin in pages.site_of(request).get_model_admins():
         meta = model_admin.opts
@@ -70,7 +70,7 @@ def of_operators(request: Any) -> list[Group]:
 
 
 def account(request: HttpRequest) -> list[Item]:
-    """This function will return the links of the person's own menu."""
+    """Return the links of the person's own menu."""
     site = pages.site_of(request).name
     return [
         {"title": "Change password", "link": reverse(f"{site}:password_change")},
@@ -79,7 +79,7 @@ def account(request: HttpRequest) -> list[Item]:
 
 
 def header(request: Any) -> str:
-    """This function will return the name above the sidebar: the tenant's."""
+    """Return the name above the sidebar: the tenant's."""
     found = scope.access_of(request) if hasattr(request, "user") else None
     return found.tenant.name if found else "Skillgate"
 

@@ -29,7 +29,7 @@ _built_in = _BuiltIn()
 
 
 async def llms(request: HttpRequest) -> HttpResponse:
-    """This function will tell what the API is, how to call it and what it refuses."""
+    """Tell what the API is, how to call it and what it refuses."""
     content = render_to_string(
         "llms.txt",
         {

@@ -34,7 +34,7 @@ _declared_for_operators: dict[str, Page] = {}
 
 
 def page(path: str, *, name: str, right: str) -> Callable[[View], View]:
-    """This function will declare a page of `/admin/`; `right` is one of `tenants.access.TABLE`."""
+    """Declare a page of `/admin/`; `right` is one of `tenants.access.TABLE`."""
     if right not in TABLE:
         raise KeyError(right)
 
@@ -46,7 +46,7 @@ def page(path: str, *, name: str, right: str) -> Callable[[View], View]:
 
 
 def ops_page(path: str, *, name: str) -> Callable[[View], View]:
-    """This function will declare a page of `/ops/`, which operators alone can open."""
+    """Declare a page of `/ops/`, which operators alone can open."""
 
     def declare(view: View) -> View:
         _declared_for_operators[name] = Page(path, name, "", view)
@@ -56,17 +56,17 @@ def ops_page(path: str, *, name: str) -> Callable[[View], View]:
 
 
 def declared() -> list[Page]:
-    """This function will return every page of `/admin/`, in the order of declaration."""
+    """Return every page of `/admin/`, in the order of declaration."""
     return list(_declared.values())
 
 
 def declared_for_operators() -> list[Page]:
-    """This function will return every page of `/ops/`, in the order of declaration."""
+    """Return every page of `/ops/`, in the order of declaration."""
     return list(_declared_for_operators.values())
 
 
 def guarded(view: View, *, right: str) -> View:
-    """This function will wrap a view so that it runs for roles with a right only; the others get a 403."""
+    """Wrap a view so that it runs for roles with a right only; the others get a 403."""
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -78,11 +78,11 @@ def guarded(view: View, *, right: str) -> View:
 
 
 def render(request: HttpRequest, template: str, *, title: str, status: int = 200, **context: Any) -> TemplateResponse:
-    """This function will render a page in the console's frame."""
+    """Render a page in the console's frame."""
     site = site_of(request)
     return TemplateResponse(request, template, {**site.each_context(request), "title": title, **context}, status=status)
 
 
 def site_of(request: Any) -> Any:
-    """This function will return the admin site that a request is for; the site sets it around every view."""
+    """Return the admin site that a request is for; the site sets it around every view."""
     return request.console_site

@@ -23,7 +23,7 @@ class ContentPolicies(CSPMiddleware):
         response: HttpResponseBase,
         report_only: bool = False,  # noqa: FBT001, FBT002 - the signature of django-csp
     ) -> PolicyParts:
-        """This function will return what the policy of a response is made of."""
+        """Return what the policy of a response is made of."""
         parts: Any = super().get_policy_parts(request, response, report_only)
         if request.path_info.startswith(ADMIN_PATHS) and not report_only:
             parts.replace = {**(parts.replace or {}), **_ADMIN}

@@ -29,7 +29,7 @@ _SPECIAL: dict[type[Model], Callable[[int], Q]] = {
 
 
 def access_of(request: Any) -> Access | None:
-    """This function will return what the person behind a request may do for which tenant, looked up once a request."""
+    """Return what the person behind a request may do for which tenant, looked up once a request."""
     if not hasattr(request, "console_access"):
         request.console_access = access.of(request.user)
     found: Access | None = request.console_access
@@ -37,7 +37,7 @@ def access_of(request: Any) -> Access | None:
 
 
 def member(request: Any) -> Access:
-    """This function will return what the person behind a permitted request may do."""
+    """Return what the person behind a permitted request may do."""
     found = access_of(request)
     if found is None:
         raise PermissionDenied
@@ -45,23 +45,23 @@ def member(request: Any) -> Access:
 
 
 def by(request: Any) -> dict[str, Any]:
-    """This function will return who acts and from where, as the domain's verbs take it."""
+    """Return who acts and from where, as the domain's verbs take it."""
     return {"actor": member(request).user.username, "address": address(request)}
 
 
 def skills(request: HttpRequest) -> list[str]:
-    """This function will return the names of the skills that the tenant can call."""
+    """Return the names of the skills that the tenant can call."""
     return sorted(set(rows(Skill, request).values_list("name", flat=True)))
 
 
 def may(request: HttpRequest, right: str) -> bool:
-    """This function will tell whether the person behind a request has a right of `tenants.access.TABLE`."""
+    """Tell whether the person behind a request has a right of `tenants.access.TABLE`."""
     found = access_of(request)
     return found is not None and found.may(right)
 
 
 def rows(model: type[Row], request: HttpRequest, queryset: QuerySet[Row] | None = None) -> QuerySet[Row]:
-    """This function will return the rows of a model that belong to the tenant of the person behind a request."""
+    """Return the rows of a model that belong to the tenant of the person behind a request."""
     found = access_of(request)
     everything: QuerySet[Row] = QuerySet(model) if queryset is None else queryset
     if found is None:

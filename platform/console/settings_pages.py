@@ -29,11 +29,11 @@ class RelayPolicyField(forms.CharField):
     widget = forms.Textarea
 
     def prepare_value(self, value: Any) -> Any:
-        """This function will write a policy as JSON, and none as nothing."""
+        """Write a policy as JSON, and none as nothing."""
         return json.dumps(value, ensure_ascii=False, indent=2) if value and isinstance(value, dict) else value or ""
 
     def clean(self, value: Any) -> Any:
-        """This function will read a policy; refused with the path of its first fault."""
+        """Read a policy; refused with the path of its first fault."""
         text: str = super().clean(value)
         if not text:
             return {}
@@ -101,7 +101,7 @@ class ProviderKeyForm(ConsoleForm):
 
 @page("settings/", name="settings", right="settings.see")
 def settings(request: HttpRequest) -> HttpResponseBase:
-    """This function will show the configuration, and change it for those who may."""
+    """Show the configuration, and change it for those who may."""
     tenant = scope.member(request).tenant
     may_change = scope.may(request, "settings.change")
     initial = {name: getattr(tenant, name) for name in configuration.NAMES}
@@ -131,7 +131,7 @@ def settings(request: HttpRequest) -> HttpResponseBase:
 @page("settings/provider-key/", name="provider_key", right="settings.provider_key")
 @sensitive_post_parameters("provider_key")
 def provider_key(request: HttpRequest) -> HttpResponseBase:
-    """This function will store or remove the tenant's own Anthropic key."""
+    """Store or remove the tenant's own Anthropic key."""
     tenant = scope.member(request).tenant
     if request.method == "POST" and "remove" in request.POST:
         provider_keys.remove(tenant, **scope.by(request))

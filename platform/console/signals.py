@@ -12,7 +12,7 @@ from tenants.models import Tenant, User
 
 
 def connect() -> None:
-    """This function will listen from now on."""
+    """Listen from now on."""
     user_logged_in.connect(_signed_in, dispatch_uid="console.signed_in")
     user_logged_out.connect(_signed_out, dispatch_uid="console.signed_out")
     user_login_failed.connect(_refused, dispatch_uid="console.sign_in_refused")
@@ -48,7 +48,7 @@ def _locked_out(username: str | None = None, request: Any = None, **_: Any) -> N
 
 
 def readable(text: str) -> str:
-    """This function will make what a stranger typed fit for a log: printable and short."""
+    """Make what a stranger typed fit for a log: printable and short."""
     return "".join(letter if letter.isprintable() else "·" for letter in text[:200])
 
 

@@ -37,7 +37,7 @@ class SignInForm(AuthenticationForm):
     error_messages = {"invalid_login": REFUSED, "inactive": REFUSED}
 
     def clean(self) -> dict[str, Any]:
-        """This function will refuse whoever came too often, lacks the code, or has no place in the console."""
+        """Refuse whoever came too often, lacks the code, or has no place in the console."""
         self._refuse_if_too_often()
         cleaned: dict[str, Any] = super().clean()
         user = self.get_user()
@@ -46,7 +46,7 @@ class SignInForm(AuthenticationForm):
         return cleaned
 
     def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
-        """This function will let in members of tenants and operators, nobody else."""
+        """Let in members of tenants and operators, nobody else."""
         allowed = isinstance(user, User) and user.is_active and (user.is_superuser or access.of(user) is not None)
         if not allowed:
             raise ValidationError(REFUSED, code="invalid_login")
@@ -73,7 +73,7 @@ class SignInForm(AuthenticationForm):
 
 
 def too_often(group: str, *, subject: str, rate: str) -> bool:
-    """This function will count an attempt and tell whether there were too many.
+    """Count an attempt and tell whether there were too many.
 
     Without Redis nothing is counted here; the lock after wrong passwords stands in Postgres.
     """
@@ -88,5 +88,5 @@ def too_often(group: str, *, subject: str, rate: str) -> bool:
 def locked_out(
     request: HttpRequest, _response: HttpResponse | None, _credentials: dict[str, Any] | None
 ) -> HttpResponse:
-    """This function will answer whoever failed too often; the right password does not help until the time is over."""
+    """Answer whoever failed too often; the right password does not help until the time is over."""
     return render(request, "console/locked_out.html", {"title": "Locked"}, status=429)

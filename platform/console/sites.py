@@ -30,7 +30,7 @@ class ConsoleSite(AdminSite):
     logout_template = "console/signed_out.html"
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """This function will return the site's addresses."""
+        """Return the site's addresses."""
         found = [url for url in super().get_urls() if getattr(url, "name", None) not in _NEVER]
         return [
             path("second-factor/", self.admin_view(self.second_factor), name="second_factor"),
@@ -39,24 +39,24 @@ class ConsoleSite(AdminSite):
         ]
 
     def admin_view(self, view: View, cacheable: bool = False) -> Any:  # noqa: FBT001, FBT002 - Django's signature
-        """This function will wrap every view of the site: permission first, then what the site puts around it."""
+        """Wrap every view of the site: permission first, then what the site puts around it."""
         return super().admin_view(self._framed(view), cacheable)
 
     def get_model_admins(self) -> list[Any]:
-        """This function will return what is registered here."""
+        """Return what is registered here."""
         return list(self._registry.values())
 
     def each_context(self, request: Any) -> dict[str, Any]:
-        """This function will return what every page of the site shows, the pages before signing in included."""
+        """Return what every page of the site shows, the pages before signing in included."""
         request.console_site, request.current_app = self, self.name
         return super().each_context(request)
 
     def search(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseBase:
-        """This function will find nothing: Unfold's templates want the address, and nobody needs what was behind it."""
+        """Find nothing: Unfold's templates want the address, and nobody needs what was behind it."""
         raise Http404
 
     def second_factor(self, request: HttpRequest) -> HttpResponseBase:
-        """This function will let people set up, or take down, their second factor."""
+        """Let people set up, or take down, their second factor."""
         return account.second_factor(request)
 
     def _framed(self, view: View) -> View:
@@ -68,7 +68,7 @@ class ConsoleSite(AdminSite):
         return framed
 
     def frame(self, view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """This function will answer a request that is permitted."""
+        """Answer a request that is permitted."""
         return view(request, *args, **kwargs)
 
 
@@ -78,22 +78,22 @@ class TenantSite(ConsoleSite):
     settings_name = "UNFOLD"
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """This function will let in the members of a tenant."""
+        """Let in the members of a tenant."""
         return scope.access_of(request) is not None
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """This function will return the site's addresses: what strangers may see, the pages, the models."""
+        """Return the site's addresses: what strangers may see, the pages, the models."""
         views = [path(page.path, self.admin_view(page.view), name=page.name) for page in pages.declared()]
         return [*account.public_urls(), *views, *super().get_urls()]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """This function will show the overview."""
+        """Show the overview."""
         from console.dashboard import tenant  # noqa: PLC0415 - it needs the site's pages, which need the site
 
         return tenant.show(request)
 
     def frame(self, view: View, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """This function will answer from behind the wall, rendering included: templates ask the database too."""
+        """Answer from behind the wall, rendering included: templates ask the database too."""
         found = scope.access_of(request)
         if found is None or view.__name__ in _OWN_ACCOUNT:
             return super().frame(view, request, *args, **kwargs)
@@ -108,22 +108,22 @@ class OpsSite(ConsoleSite):
     settings_name = "UNFOLD_OPS"
 
     def has_permission(self, request: Any) -> bool:
-        """This function will let in operators."""
+        """Let in operators."""
         return bool(request.user.is_active and request.user.is_superuser)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """This function will show how the platform stands."""
+        """Show how the platform stands."""
         from console.dashboard import operators  # noqa: PLC0415 - it needs the site's pages, which need the site
 
         return operators.show(request)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """This function will return the site's addresses: the pages, then the models."""
+        """Return the site's addresses: the pages, then the models."""
         views = [path(page.path, self.admin_view(page.view), name=page.name) for page in pages.declared_for_operators()]
         return [*views, *super().get_urls()]
 
     def frame(self, view: View, request: Any, *args: Any, **kwargs: Any) -> Any:
-        """This function will send operators without a verified second factor to set one up, and nowhere else."""
+        """Send operators without a verified second factor to set one up, and nowhere else."""
         if settings.OPERATORS_NEED_TOTP and not request.user.is_verified() and view.__name__ not in _OWN_ACCOUNT:
             return HttpResponseRedirect(reverse("ops:second_factor"))
         return super().frame(view, request, *args, **kwargs)

@@ -60,7 +60,7 @@ WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT c.relispa
 
 @contextmanager
 def within(tenant_id: int) -> Iterator[None]:
-    """This function will frame what a tenant's page does: one transaction, behind the wall."""
+    """Frame what a tenant's page does: one transaction, behind the wall."""
     with transaction.atomic():
         if settings.CONSOLE_ROLE:
             _enter(tenant_id)
@@ -71,7 +71,7 @@ def within(tenant_id: int) -> Iterator[None]:
 
 @contextmanager
 def lifted(tenant_id: int) -> Iterator[None]:
-    """This function will let a verb of the domain write, for the tenant whose page calls it, what the role may only read."""
+    """Let a verb of the domain write, for the tenant whose page calls it, what the role may only read."""
     if settings.CONSOLE_ROLE:
         _leave()
     yield
@@ -80,7 +80,7 @@ def lifted(tenant_id: int) -> Iterator[None]:
 
 
 def raise_walls(**event: Any) -> None:
-    """This function will make the role, its rights and the policies what they should be; safe to repeat."""
+    """Make the role, its rights and the policies what they should be; safe to repeat."""
     if not settings.CONSOLE_ROLE or "plan" not in event:  # emptying a test database says "migrated" without a plan
         return
     with transaction.atomic(), connection.cursor() as cursor:

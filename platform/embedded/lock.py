@@ -18,7 +18,7 @@ class LockedError(Exception):
 
 @contextlib.contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """This function will hold the checkout's lock; the kernel releases it however this process ends."""
+    """Hold the checkout's lock; the kernel releases it however this process ends."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:

@@ -45,7 +45,7 @@ class Account:
 
 
 def as_user(account: Account | None) -> As:
-    """This function will return the arguments of Popen that drop to the account, or none to stay who we are."""
+    """Return the arguments of Popen that drop to the account, or none to stay who we are."""
     return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
@@ -60,12 +60,12 @@ class Places:
 
     @property
     def logs(self) -> Path:
-        """This function will name the folder of the logs."""
+        """Name the folder of the logs."""
         return self.home / "log"
 
 
 def of_checkout(root: Path) -> Places:
-    """This function will lay out the folders of a checkout, creating those that are missing."""
+    """Lay out the folders of a checkout, creating those that are missing."""
     root = root.resolve()
     home = root / ".local"
     _create(home)
@@ -75,7 +75,7 @@ def of_checkout(root: Path) -> Places:
 
 
 def temporary() -> Places:
-    """This function will lay out a new temporary folder for one test run; the caller removes it."""
+    """Lay out a new temporary folder for one test run; the caller removes it."""
     for folder in _temporary_folders():
         home = Path(tempfile.mkdtemp(prefix="skillgate-", dir=folder))
         account = _account(home / "pg")
@@ -90,7 +90,7 @@ def temporary() -> Places:
 
 
 def outside(root: Path) -> list[Path]:
-    """This function will name the folders outside the checkout that it may have used, for `make clean`."""
+    """Name the folders outside the checkout that it may have used, for `make clean`."""
     folders = {*_temporary_folders(), _lasting_folder()}
     names = (_name(root.resolve(), in_folder=folder) for folder in folders)
     return sorted(
@@ -99,13 +99,13 @@ def outside(root: Path) -> list[Path]:
 
 
 def is_reachable(path: Path) -> bool:
-    """This function will tell whether any user may walk to the folder and into it."""
+    """Tell whether any user may walk to the folder and into it."""
     path = path.resolve()
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
 
 
 def own(path: Path, account: Account | None) -> Path:
-    """This function will create a folder that only PostgreSQL's user may enter."""
+    """Create a folder that only PostgreSQL's user may enter."""
     if not path.exists():
         path.mkdir(mode=0o700, parents=True)
         if account is not None:

@@ -12,7 +12,7 @@ _TRIES = 100
 
 
 def choose(wanted: str | None) -> int:
-    """This function will return the wanted port, or the first free one from 8000 on; raises StartError."""
+    """Return the wanted port, or the first free one from 8000 on; raises StartError."""
     if wanted:
         return _exactly(wanted)
     for port in range(FIRST, FIRST + _TRIES):
@@ -22,7 +22,7 @@ def choose(wanted: str | None) -> int:
 
 
 def is_free(port: int) -> bool:
-    """This function will tell whether nobody listens on the loopback port and we may."""
+    """Tell whether nobody listens on the loopback port and we may."""
     with contextlib.suppress(OSError), socket.socket() as caller:
         caller.settimeout(0.2)
         caller.connect(("127.0.0.1", port))

@@ -58,11 +58,11 @@ class Postgres(Child):
         )
 
     def url(self, database: str = "skillgate") -> str:
-        """This function will return the DATABASE_URL of a database on this server."""
+        """Return the DATABASE_URL of a database on this server."""
         return f"postgres://postgres@{quote(str(self.sockets), safe='')}/{database}"
 
     def launch(self) -> None:
-        """This function will clear what an earlier server left, create the data on first use, and start the server."""
+        """Clear what an earlier server left, create the data on first use, and start the server."""
         if self.is_alive:
             return
         self._refuse_foreign_data()

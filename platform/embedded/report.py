@@ -37,13 +37,13 @@ class Demo:
     others: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """This function will write it as flat JSON, all at once, for its owner's eyes only."""
+        """Write it as flat JSON, all at once, for its owner's eyes only."""
         told = asdict(self)
         _write(path, json.dumps({**told.pop("others"), **told}, indent=2) + "\n")
 
 
 def retire(home: Path) -> None:
-    """This function will set the demo's file aside: it is there only while it is true.
+    """Set the demo's file aside: it is there only while it is true.
 
     What is set aside has the key, of which the database keeps no more than a hash, for the next start to use again.
     """
@@ -52,13 +52,13 @@ def retire(home: Path) -> None:
 
 
 def write_request(path: Path, *, document: Path) -> None:
-    """This function will write a request body that asks for a summary of the document."""
+    """Write a request body that asks for a summary of the document."""
     text = document.read_text(encoding="utf-8") if document.exists() else _SENTENCE
     _write(path, json.dumps({"input": {"text": text, "max_words": 120}}) + "\n")
 
 
 def curl(demo: Demo, *, request: Path) -> str:
-    """This function will return a command that works when pasted, wherever the terminal is."""
+    """Return a command that works when pasted, wherever the terminal is."""
     return (
         f"curl -sS {demo.base_url}/v1/skills/summarize \\\n"
         f"  -H 'Authorization: Bearer {demo.api_key}' -H 'Content-Type: application/json' \\\n"
@@ -73,12 +73,12 @@ class Voice:
         self._console = console or Console(highlight=False, markup=False, soft_wrap=True)
 
     def say(self, text: str = "") -> None:
-        """This function will print the text as it is."""
+        """Print the text as it is."""
         self._console.print(text)
 
     @contextlib.contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """This function will show that something is under way, and then how long it took."""
+        """Show that something is under way, and then how long it took."""
         started = time.monotonic()
         if self._console.is_terminal:
             with self._console.status(text):
@@ -89,7 +89,7 @@ class Voice:
         self.say(f"{text}: {time.monotonic() - started:.1f} s")
 
     def welcome(self, demo: Demo, *, request: Path) -> None:
-        """This function will print how to use what now runs."""
+        """Print how to use what now runs."""
         claude = (
             f"the emulator at {demo.emulator_url} (no ANTHROPIC_API_KEY is set: no answer comes from the real Claude)"
             if demo.emulator_url

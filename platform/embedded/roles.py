@@ -72,15 +72,15 @@ class Setting:
     def child(
         self, name: str, argv: tuple[str, ...], *, port: int = 0, probe: Callable[[], bool] | None = None
     ) -> Child:
-        """This function will make a process of the table, not yet started."""
+        """Make a process of the table, not yet started."""
         return Child(name, argv=self.filled(argv, port=port), probe=probe, **self._common(name))
 
     def emulator(self, argv: tuple[str, ...]) -> Emulator:
-        """This function will make the emulator's process, not yet started."""
+        """Make the emulator's process, not yet started."""
         return Emulator(lambda port: self.filled(argv, port=port), **self._common("emulator"))
 
     def filled(self, argv: tuple[str, ...], *, port: int) -> list[str]:
-        """This function will return the arguments with their blanks filled in."""
+        """Return the arguments with their blanks filled in."""
         return [part.format(python=sys.executable, port=port, home=self.home) for part in argv]
 
     def _common(self, name: str) -> _Common:
@@ -97,11 +97,11 @@ class Emulator(Child):
         self._argv = argv
 
     def environment(self) -> dict[str, str]:
-        """This function will tell others to take the emulator for Claude; the key is no secret, it takes any."""
+        """Tell others to take the emulator for Claude; the key is no secret, it takes any."""
         return {"SKILLGATE_EMULATOR_URL": self.url, "ANTHROPIC_BASE_URL": self.url, "ANTHROPIC_API_KEY": "emulator"}
 
     def is_ready(self) -> bool:
-        """This function will tell whether the emulator has said where it listens."""
+        """Tell whether the emulator has said where it listens."""
         if self.is_alive and not self.url and (said := _ANNOUNCED.search(self.written())):
             self.url = said[1]
             self.argv = self._argv(int(said[2]))
@@ -109,7 +109,7 @@ class Emulator(Child):
 
 
 def environment(inherited: Mapping[str, str], *, root: Path) -> dict[str, str]:
-    """This function will return what every process of ours is told, before the addresses are known."""
+    """Return what every process of ours is told, before the addresses are known."""
     env = {
         "SKILLGATE_DEBUG": "1",
         **inherited,
@@ -123,7 +123,7 @@ def environment(inherited: Mapping[str, str], *, root: Path) -> dict[str, str]:
 
 
 def answers_ready(port: int) -> tuple[bool, str]:
-    """This function will ask the web server whether all is ready, and return its words too."""
+    """Ask the web server whether all is ready, and return its words too."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/health/ready")

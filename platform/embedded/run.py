@@ -27,7 +27,7 @@ PREPARE_SECONDS = 300.0
 
 
 def run(root: Path, *, table: roles.Table | None = None, parent: int | None = None) -> int:
-    """This function will run Skillgate until it is told to stop, and return the exit code.
+    """Run Skillgate until it is told to stop, and return the exit code.
 
     With `parent` it stops when that process, the one that started it, ends.
     """
@@ -86,7 +86,7 @@ class Run:
         self.emulator: roles.Emulator | None = None
 
     def start(self) -> None:
-        """This function will start everything and say how to use it; raises StartError."""
+        """Start everything and say how to use it; raises StartError."""
         port = ports.choose(self.env.get("PORT"))
         base_url = f"http://127.0.0.1:{port}"
         self.env.setdefault("SKILLGATE_BASE_URL", base_url)

@@ -39,7 +39,7 @@ class Stop:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """This function will raise StopRequested once someone asked, or the parent that was named is gone."""
+        """Raise StopRequested once someone asked, or the parent that was named is gone."""
         if self._parent is not None and os.getppid() != self._parent:
             self.is_requested = True
         if self.is_requested:

@@ -54,7 +54,7 @@ class Supervisor:
         self.close()
 
     def launch(self, *tier: Child) -> None:
-        """This function will start the processes, which depend only on earlier tiers, and not wait for them."""
+        """Start the processes, which depend only on earlier tiers, and not wait for them."""
         self._tiers.append(tier)
         for child in tier:
             self._pulse()
@@ -62,32 +62,32 @@ class Supervisor:
             self._restarts[child] = _Restarts()
 
     def run(self, child: Child, *, seconds: float) -> str:
-        """This function will run a process to its end and return what it wrote; raises StartError."""
+        """Run a process to its end and return what it wrote; raises StartError."""
         try:
             return child.run(seconds=seconds, pulse=self._tend_all)
         finally:
             child.kill()
 
     def wait(self, ready: Callable[[], bool], *, seconds: float) -> bool:
-        """This function will wait until it holds (True) or the time is up, keeping the processes alive meanwhile."""
+        """Wait until it holds (True) or the time is up, keeping the processes alive meanwhile."""
         return waiting.until(ready, seconds=seconds, pulse=self._tend_all, every=0.1)
 
     def wait_ready(self, *, seconds: float = 60.0) -> None:
-        """This function will wait until every process is ready; raises StartError naming the one that is not."""
+        """Wait until every process is ready; raises StartError naming the one that is not."""
         children = [child for tier in self._tiers for child in tier]
         if not self.wait(lambda: all(child.is_ready() for child in children), seconds=seconds):
             late = next(child for child in children if not child.is_ready())
             raise StartError(f"{late.name} is not ready after {seconds:.0f} s. The end of {late.log}:\n{late.tail()}")
 
     def watch(self) -> None:
-        """This function will keep the processes alive until the pulse, or one that will not stay alive, ends it."""
+        """Keep the processes alive until the pulse, or one that will not stay alive, ends it."""
         self._most_restarts = MOST_RESTARTS
         while True:
             self._tend_all()
             time.sleep(0.2)
 
     def close(self) -> None:
-        """This function will stop every process, the last tier first, and whatever escaped their groups."""
+        """Stop every process, the last tier first, and whatever escaped their groups."""
         for tier in reversed(self._tiers):
             for child in tier:
                 child.ask_to_stop()

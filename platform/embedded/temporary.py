@@ -41,7 +41,7 @@ class Temporary:
         self.close()
 
     def start_databases(self) -> None:
-        """This function will start the PostgreSQL and the Valkey that the environment does not already name."""
+        """Start the PostgreSQL and the Valkey that the environment does not already name."""
         if "DATABASE_URL" not in os.environ:
             settings = None if self.is_durable else FAST_SETTINGS
             self.postgres = Postgres(self.where, warden=self.warden, settings=settings)
@@ -55,7 +55,7 @@ class Temporary:
             self.postgres.start()
 
     def start_emulator(self, argv: tuple[str, ...] = roles.Table().emulator) -> None:
-        """This function will start an emulator and point the environment at it."""
+        """Start an emulator and point the environment at it."""
         env = {**roles.environment(os.environ, root=self.root), **self.env}
         setting = roles.Setting(root=self.root, home=self.where.home, warden=self.warden, env=env)
         self.emulator = setting.emulator(argv)
@@ -63,7 +63,7 @@ class Temporary:
         self.env.update(self.emulator.environment())
 
     def close(self) -> None:
-        """This function will stop it all and remove the folder; calling it twice is fine."""
+        """Stop it all and remove the folder; calling it twice is fine."""
         started = [child for child in (self.emulator, self.valkey, self.postgres) if child is not None]
         for child in started:
             child.ask_to_stop()

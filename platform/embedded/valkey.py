@@ -39,15 +39,15 @@ class Valkey(Child):
         )
 
     def url(self, database: int = CACHE) -> str:
-        """This function will return the REDIS_URL of a numbered database on this server."""
+        """Return the REDIS_URL of a numbered database on this server."""
         return f"unix://{self.socket}?db={database}"
 
     def broker_url(self, database: int = BROKER) -> str:
-        """This function will return the CELERY_BROKER_URL of a numbered database on this server."""
+        """Return the CELERY_BROKER_URL of a numbered database on this server."""
         return f"redis+socket://{self.socket}?virtual_host={database}"
 
     def launch(self) -> None:
-        """This function will stop a server that outlived its supervisor, and start a new one on the same data."""
+        """Stop a server that outlived its supervisor, and start a new one on the same data."""
         if self.is_alive:
             return
         self.data.mkdir(mode=0o700, exist_ok=True)

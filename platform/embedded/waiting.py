@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 
 def nothing() -> None:
-    """This function will do nothing: the pulse of a wait that is not to be interrupted."""
+    """Do nothing: the pulse of a wait that is not to be interrupted."""
 
 
 def until(
     condition: Callable[[], bool], *, seconds: float, pulse: Callable[[], None] = nothing, every: float = 0.05
 ) -> bool:
-    """This function will ask again and again until the condition holds (True) or the time is up (False).
+    """Ask again and again until the condition holds (True) or the time is up (False).
 
     `pulse` is called each time round and may raise to abandon the wait.
     """

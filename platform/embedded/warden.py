@@ -42,36 +42,36 @@ class Warden:
 
     @property
     def pid(self) -> int:
-        """This function will name the process that watches over this one."""
+        """Name the process that watches over this one."""
         return self._process.pid
 
     def watch(self, group: int, stop_signal: int) -> None:
-        """This function will have the process group stopped, politely at first, should this process vanish."""
+        """Have the process group stopped, politely at first, should this process vanish."""
         self._state[f"group {group}"] = str(int(stop_signal))
         self._tell(f"group {group} {int(stop_signal)}")
 
     def forget(self, group: int) -> None:
-        """This function will take the process group off the list: it has ended."""
+        """Take the process group off the list: it has ended."""
         self._state.pop(f"group {group}", None)
         self._tell(f"forget {group}")
 
     def remove(self, directory: Path) -> None:
-        """This function will have the temporary directory deleted once everything is stopped."""
+        """Have the temporary directory deleted once everything is stopped."""
         self._state[f"remove {directory}"] = ""
         self._tell(f"remove {directory}")
 
     def check(self) -> None:
-        """This function will replace a warden that was killed: without one, a kill -9 would leave processes behind."""
+        """Replace a warden that was killed: without one, a kill -9 would leave processes behind."""
         if self._process.poll() is not None:
             os.close(self._pipe)
             self._process = self._spawn()
 
     def sweep(self) -> int:
-        """This function will kill what still carries this warden's mark, and count it."""
+        """Kill what still carries this warden's mark, and count it."""
         return sweep(self.mark)
 
     def close(self) -> None:
-        """This function will send the warden home; call it once everything is stopped."""
+        """Send the warden home; call it once everything is stopped."""
         self._tell("farewell")
         os.close(self._pipe)
         self._process.wait()
@@ -94,7 +94,7 @@ class Warden:
 
 
 def sweep(mark: str) -> int:
-    """This function will kill every process that carries the mark, however it came to be, and count them."""
+    """Kill every process that carries the mark, however it came to be, and count them."""
     found = [process for process in psutil.process_iter() if _carries(process, mark)]
     for process in found:
         with contextlib.suppress(psutil.Error):
@@ -104,7 +104,7 @@ def sweep(mark: str) -> int:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """This function will find a process and all its descendants, those in sessions of their own too."""
+    """Find a process and all its descendants, those in sessions of their own too."""
     try:
         leader = psutil.Process(pid)
         return [leader, *leader.children(recursive=True)]
@@ -123,7 +123,7 @@ def _carries(process: psutil.Process, mark: str) -> bool:
 
 
 def _orders(parent: int) -> Iterator[str]:
-    """This function will yield the parent's orders until it says farewell or vanishes."""
+    """Yield the parent's orders until it says farewell or vanishes."""
     buffer = b""
     while True:
         if not select.select([0], [], [], 0.5)[0]:
@@ -157,7 +157,7 @@ def _stop(groups: dict[int, int]) -> None:
 
 
 def main(mark: str, parent: int) -> None:
-    """This function will wait for the parent's end and then stop what it left behind."""
+    """Wait for the parent's end and then stop what it left behind."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: dict[int, int] = {}

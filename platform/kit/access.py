@@ -37,7 +37,7 @@ _notes: ContextVar[dict[str, Any] | None] = ContextVar("request_notes", default=
 
 
 def note(**facts: Any) -> None:
-    """This function will add facts to the line of the request this task works for, if there is one."""
+    """Add facts to the line of the request this task works for, if there is one."""
     noted = _notes.get()
     if noted is not None:
         noted.update(facts)
@@ -51,7 +51,7 @@ class Observed:
         self._open = {protocol: OPEN.labels(protocol) for protocol in ("http", "websocket")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """This function will serve one request or socket."""
+        """Serve one request or socket."""
         noted: dict[str, Any] = {}
         began = clock.monotonic()
 

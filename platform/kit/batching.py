@@ -79,7 +79,7 @@ class Lane(Generic[Item, Result]):
         return len(self._queue)
 
     async def submit(self, item: Item, *, within: float) -> Result:
-        """This function will return the item's result, or raise `Unavailable` after `within` seconds or when the queue is full."""
+        """Return the item's result, or raise `Unavailable` after `within` seconds or when the queue is full."""
         if len(self._queue) >= self._most_waiting:
             BATCH_REFUSED.labels(self._name, "full").inc()
             raise Unavailable("Too many calls are waiting to be admitted. Try again shortly.", retry_after=1)

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """This function will return the current instant, in UTC."""
+    """Return the current instant, in UTC."""
     return datetime.fromtimestamp(time.time(), tz=UTC)
 
 
 def monotonic() -> float:
-    """This function will return seconds on a clock that never goes back, for durations."""
+    """Return seconds on a clock that never goes back, for durations."""
     return time.monotonic()

@@ -36,7 +36,7 @@ _listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, "Listener"] = WeakKeyDi
 
 
 def channel() -> str:
-    """This function will name the channel; Redis shares channels between databases, so a numbered one has its own."""
+    """Name the channel; Redis shares channels between databases, so a numbered one has its own."""
     url = urlparse(settings.REDIS_URL)
     database = dict(part.partition("=")[::2] for part in url.query.split("&")).get("db") or (
         url.path.strip("/") if url.scheme != "unix" else ""
@@ -45,13 +45,13 @@ def channel() -> str:
 
 
 def subscribe(topic: str, reaction: Reaction) -> Callable[[], None]:
-    """This function will have `reaction` called with each message of a topic, in every loop that listens; returns its end."""
+    """Have `reaction` called with each message of a topic, in every loop that listens; returns its end."""
     _reactions[topic].append(reaction)
     return lambda: _reactions[topic].remove(reaction)
 
 
 def publish(topic: str, **fields: Any) -> None:
-    """This function will tell every process, once the transaction under way has committed; it never raises."""
+    """Tell every process, once the transaction under way has committed; it never raises."""
     transaction.on_commit(lambda: _send(topic, fields), robust=True)
 
 
@@ -64,7 +64,7 @@ def _send(topic: str, fields: Message) -> None:
 
 
 async def announce(topic: str, **fields: Any) -> None:
-    """This function will tell every process now, from async code outside of a transaction; it never raises."""
+    """Tell every process now, from async code outside of a transaction; it never raises."""
     try:
         await kit_redis.client().publish(channel(), json.dumps({**fields, "topic": topic}))
     except kit_redis.TROUBLE as trouble:
@@ -72,7 +72,7 @@ async def announce(topic: str, **fields: Any) -> None:
 
 
 def listener() -> "Listener":
-    """This function will return the running loop's listener, started on first use."""
+    """Return the running loop's listener, started on first use."""
     loop = asyncio.get_running_loop()
     found = _listeners.get(loop)
     if found is None or found.ended:
@@ -82,7 +82,7 @@ def listener() -> "Listener":
 
 
 async def stop() -> None:
-    """This function will end the running loop's listener, if it has one."""
+    """End the running loop's listener, if it has one."""
     found = _listeners.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.stop()
@@ -105,11 +105,11 @@ class Listener:
         return self._task is not None and self._task.done()
 
     def start(self) -> None:
-        """This function will begin to listen."""
+        """Begin to listen."""
         self._task = loops.start(self._listen_for_ever(), name="control listener")
 
     async def stop(self) -> None:
-        """This function will end listening and close the connection."""
+        """End listening and close the connection."""
         await loops.end(self._task)
 
     async def _listen_for_ever(self) -> None:
@@ -166,7 +166,7 @@ def _parse(data: bytes) -> Message:
 
 
 async def react(message: Message) -> None:
-    """This function will call every reaction to a message here; one that fails does not keep the others from it."""
+    """Call every reaction to a message here; one that fails does not keep the others from it."""
     for reaction in tuple(_reactions.get(str(message.get("topic")), ())):
         try:
             outcome = reaction(message)

@@ -26,7 +26,7 @@ class Doorway:
         return len(self._waiting)
 
     async def enter(self) -> None:
-        """This function will return when it is one's turn: first come, first served."""
+        """Return when it is one's turn: first come, first served."""
         if not self._is_turning:
             self._is_turning, self._left = True, PER_TURN
             self._loop.call_soon(self._turn)
@@ -53,7 +53,7 @@ _doorways: WeakKeyDictionary[asyncio.AbstractEventLoop, Doorway] = WeakKeyDictio
 
 
 async def enter() -> None:
-    """This function will return when the running loop has room to begin one more request."""
+    """Return when the running loop has room to begin one more request."""
     loop = asyncio.get_running_loop()
     found = _doorways.get(loop)
     if found is None:

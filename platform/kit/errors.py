@@ -24,7 +24,7 @@ class SkillgateError(Exception):
         self.details = details
 
     def envelope(self, *, request_id: str | None) -> dict[str, Any]:
-        """This function will render the error as it goes over every wire."""
+        """Render the error as it goes over every wire."""
         error = {**self.details, "type": self.type, "message": self.message}
         return {"type": "error", "error": error, "request_id": request_id}
 

@@ -10,7 +10,7 @@ _YOUNG, _MIDDLE, _OLD = 20_000, 20, 20
 
 
 def grow() -> None:
-    """This function will make collections rarer: with Python's defaults they are a third of what a start costs.
+    """Make collections rarer: with Python's defaults they are a third of what a start costs.
 
     What a process loads does not become garbage, however often it is looked through.
     """
@@ -18,7 +18,7 @@ def grow() -> None:
 
 
 def settle() -> None:
-    """This function will keep all that is there now out of every later collection.
+    """Keep all that is there now out of every later collection.
 
     To be called once a process has loaded what it needs.
     """

@@ -13,7 +13,7 @@ _PAIRS = tuple(first + second for first in BASE62 for second in BASE62)
 
 
 def uuid7() -> UUID:
-    """This function will return a UUID version 7 (RFC 9562): unique, and sorted by creation time."""
+    """Return a UUID version 7 (RFC 9562): unique, and sorted by creation time."""
     milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
     value = (milliseconds & ((1 << 48) - 1)) << 80
@@ -25,7 +25,7 @@ def uuid7() -> UUID:
 
 
 def base62(number: int, *, length: int) -> str:
-    """This function will write a number in base 62, padded with zeros to `length`."""
+    """Write a number in base 62, padded with zeros to `length`."""
     pairs = []
     for _ in range((length + 1) // 2):
         number, remainder = divmod(number, 62 * 62)
@@ -35,12 +35,12 @@ def base62(number: int, *, length: int) -> str:
 
 @lru_cache(maxsize=1024)  # a run's id is told in its answer, its logs and its spans
 def encode(prefix: str, value: UUID) -> str:
-    """This function will write a UUID as a public id, such as `run_02aBc…`."""
+    """Write a UUID as a public id, such as `run_02aBc…`."""
     return f"{prefix}_{base62(value.int, length=_ENCODED_LENGTH)}"
 
 
 def decode(prefix: str, public_id: str) -> UUID | None:
-    """This function will read a public id back; None for anything that is not one."""
+    """Read a public id back; None for anything that is not one."""
     head, separator, digits = public_id.partition("_")
     if head != prefix or not separator or len(digits) != _ENCODED_LENGTH:
         return None
@@ -54,10 +54,10 @@ def decode(prefix: str, public_id: str) -> UUID | None:
 
 
 def secret(length: int) -> str:
-    """This function will return `length` base62 characters of a CSPRNG."""
+    """Return `length` base62 characters of a CSPRNG."""
     return "".join(secrets.choice(BASE62) for _ in range(length))
 
 
 def request_id() -> str:
-    """This function will return a new request id."""
+    """Return a new request id."""
     return f"req_{base62(uuid7().int, length=_ENCODED_LENGTH)}"

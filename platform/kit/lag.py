@@ -15,7 +15,7 @@ EVERY_SECONDS = 0.25
 
 
 def watch() -> asyncio.Task[None]:
-    """This function will measure the running loop until it closes or the task is cancelled."""
+    """Measure the running loop until it closes or the task is cancelled."""
     return loops.start(_watch(), name="event loop lag")
 
 

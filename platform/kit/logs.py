@@ -35,14 +35,14 @@ _SECRET_NAMES = frozenset(
 
 
 def masked(text: str) -> str:
-    """This function will return `text` without API keys, tokens and the passwords of URLs."""
+    """Return `text` without API keys, tokens and the passwords of URLs."""
     if any(hint in text for hint in _HINTS):  # the expression alone costs ten times as much on a line without any
         return _SECRETS.sub(MASK, text)
     return text
 
 
 def tell(logger: logging.Logger, event: str, facts: dict[str, Any]) -> None:
-    """This function will write a line of facts that are known to be short and fit for JSON.
+    """Write a line of facts that are known to be short and fit for JSON.
 
     For lines that every request writes: it costs a third of `logger.info(…, extra=…)`, which
     looks through the stack for its caller, copies the record and examines each field.
@@ -61,7 +61,7 @@ class Lines(ProcessorFormatter):
         super().__init__(processors=[_described, _whole_traces, _bounded, render], **options)
 
     def format(self, record: logging.LogRecord) -> str:
-        """This function will render a record as one line; a traceback takes more of them in development."""
+        """Render a record as one line; a traceback takes more of them in development."""
         facts = record.__dict__.get("facts")
         if facts is None:
             return super().format(record)
@@ -69,7 +69,7 @@ class Lines(ProcessorFormatter):
 
 
 def formatter(*, is_pretty: bool) -> Lines:
-    """This function will make the formatter of every handler, and let structlog's own loggers use it too."""
+    """Make the formatter of every handler, and let structlog's own loggers use it too."""
     _configure()
     return Lines(
         foreign_pre_chain=[structlog.contextvars.merge_contextvars, structlog.stdlib.ExtraAdder()],

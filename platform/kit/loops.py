@@ -12,7 +12,7 @@ _tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weak
 
 
 def start(work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
-    """This function will run `work` as a task that is held until it ends."""
+    """Run `work` as a task that is held until it ends."""
     task = asyncio.get_running_loop().create_task(work, name=name)
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
@@ -20,7 +20,7 @@ def start(work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
 
 
 def at_close(close: Callable[[], Awaitable[None]], *, name: str) -> asyncio.Task[None]:
-    """This function will await `close()` when the running loop cancels its tasks, or when the returned task is cancelled."""
+    """Await `close()` when the running loop cancels its tasks, or when the returned task is cancelled."""
     return start(_close_when_cancelled(close), name=name)
 
 
@@ -32,7 +32,7 @@ async def _close_when_cancelled(close: Callable[[], Awaitable[None]]) -> None:
 
 
 async def end(task: asyncio.Task[None] | None) -> None:
-    """This function will cancel a task and wait until it has ended."""
+    """Cancel a task and wait until it has ended."""
     if task is not None and not task.done():
         task.cancel()
         await asyncio.wait({task})

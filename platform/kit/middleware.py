@@ -20,24 +20,24 @@ Responder = Callable[[HttpRequest], Any]
 
 
 def is_api(path: str) -> bool:
-    """This function will say whether whoever asks for `path` is a program that expects JSON."""
+    """Say whether whoever asks for `path` is a program that expects JSON."""
     return path.startswith(API_PREFIXES) or path in {"/v1", "/health"}
 
 
 def request_id_of(request: Any) -> str | None:
-    """This function will return the id of a request, whether Django's or DRF's."""
+    """Return the id of a request, whether Django's or DRF's."""
     return getattr(request, "request_id", None) or ids.current.get()
 
 
 def envelope_response(error: SkillgateError, *, request_id: str | None) -> HttpResponse:
-    """This function will render an error as a plain response, for where no view is at work."""
+    """Render an error as a plain response, for where no view is at work."""
     content = json.dumps(error.envelope(request_id=request_id))
     return HttpResponse(content, status=error.status, content_type="application/json", headers=error.headers)
 
 
 @sync_and_async_middleware
 def request_ids(get_response: Responder) -> Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]:
-    """This function will give every request an id, repeat it in the response, and refuse API calls to a false host."""
+    """Give every request an id, repeat it in the response, and refuse API calls to a false host."""
     if iscoroutinefunction(get_response):
 
         async def middleware(request: HttpRequest) -> HttpResponseBase:

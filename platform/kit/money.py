@@ -6,10 +6,10 @@ MICROS_PER_DOLLAR = 1_000_000
 
 
 def decimal(micros: int) -> str:
-    """This function will write micro-dollars as an exact decimal number of dollars, such as `0.001234`."""
+    """Write micro-dollars as an exact decimal number of dollars, such as `0.001234`."""
     return f"{Decimal(micros) / MICROS_PER_DOLLAR:.6f}"
 
 
 def dollars(micros: int) -> str:
-    """This function will write micro-dollars for people, such as `$0.001234`."""
+    """Write micro-dollars for people, such as `$0.001234`."""
     return f"${decimal(micros)}"

@@ -8,12 +8,12 @@ Schema = dict[str, Any]
 
 
 def form(properties: Schema, *, description: str = "") -> Schema:
-    """This function will return the schema of an object that always has all of these properties."""
+    """Return the schema of an object that always has all of these properties."""
     return {"type": "object", "description": description, "properties": properties, "required": list(properties)}
 
 
 def body(schema: Schema) -> Schema:
-    """This function will present a JSON Schema as a request body."""
+    """Present a JSON Schema as a request body."""
     return {"application/json": schema}
 
 
@@ -52,7 +52,7 @@ _WHY = {
 
 
 def answers(schema: Schema, *errors: int) -> dict[int, Schema]:
-    """This function will pair an answer's schema with the error statuses the endpoint can give."""
+    """Pair an answer's schema with the error statuses the endpoint can give."""
     return {200: schema, **{status: _refusal(status) for status in sorted({401, 406, 503, *errors})}}
 
 

@@ -33,7 +33,7 @@ _LOST = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClos
 
 
 def conninfo() -> dict[str, Any]:
-    """This function will return the connection parameters Django uses now (a test's database included)."""
+    """Return the connection parameters Django uses now (a test's database included)."""
     parameters = connections["default"].get_connection_params()
     for of_django in ("cursor_factory", "context", "prepare_threshold", "client_encoding", "assume_role"):
         parameters.pop(of_django, None)
@@ -41,7 +41,7 @@ def conninfo() -> dict[str, Any]:
 
 
 async def pool() -> Pool:
-    """This function will return the running loop's pool, opened on first use."""
+    """Return the running loop's pool, opened on first use."""
     loop = asyncio.get_running_loop()
     found = _pools.get(loop)
     if found is None:
@@ -67,7 +67,7 @@ async def pool() -> Pool:
 
 
 async def close() -> None:
-    """This function will close the running loop's pool, if it has one."""
+    """Close the running loop's pool, if it has one."""
     found = _pools.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.close()
@@ -83,7 +83,7 @@ def _unavailable_when_lost() -> Iterator[None]:
 
 @asynccontextmanager
 async def connection() -> AsyncIterator[Connection]:
-    """This function will lend an autocommitting connection whose rows are dicts.
+    """Lend an autocommitting connection whose rows are dicts.
 
     Raises `Unavailable` when Postgres is down, is lost during the statement, or when no
     connection comes free within `POOL_TIMEOUT_SECONDS`.
@@ -94,7 +94,7 @@ async def connection() -> AsyncIterator[Connection]:
 
 
 async def fetch_all(query: str, parameters: Any = None, *, within: float | None = ANSWER_SECONDS) -> list[DictRow]:
-    """This function will run one statement and return all its rows; `within` as `answered` has it."""
+    """Run one statement and return all its rows; `within` as `answered` has it."""
 
     async def work() -> list[DictRow]:
         with _traced(query):
@@ -105,13 +105,13 @@ async def fetch_all(query: str, parameters: Any = None, *, within: float | None 
 
 
 async def fetch_one(query: str, parameters: Any = None, *, within: float | None = ANSWER_SECONDS) -> DictRow | None:
-    """This function will run one statement and return its first row, or None; `within` as `answered` has it."""
+    """Run one statement and return its first row, or None; `within` as `answered` has it."""
     rows = await fetch_all(query, parameters, within=within)
     return rows[0] if rows else None
 
 
 async def execute(query: str, parameters: Any = None) -> int:
-    """This function will run one statement and return how many rows it touched."""
+    """Run one statement and return how many rows it touched."""
 
     async def work() -> int:
         with _traced(query):
@@ -135,7 +135,7 @@ def _traced(query: str) -> Any:
 
 
 async def answered(work: Coroutine[Any, Any, Answer], *, within: float | None) -> Answer:
-    """This function will await `work`, or raise `Unavailable` after `within` seconds; the work may have been done then.
+    """Await `work`, or raise `Unavailable` after `within` seconds; the work may have been done then.
 
     A stalled server does not even answer the request to cancel, so its connection is left to a task
     of its own. None waits for as long as it takes: for statements whose outcome must be known.

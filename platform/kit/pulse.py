@@ -7,11 +7,11 @@ _LIVES_SECONDS = 20
 
 
 def beat() -> None:
-    """This function will say that a worker is alive now."""
+    """Say that a worker is alive now."""
     with kit_redis.blocking() as connection:
         connection.set(_KEY, b"1", ex=_LIVES_SECONDS)
 
 
 async def is_felt() -> bool:
-    """This function will tell whether a worker said it was alive within the last 20 s; raises what Redis raises."""
+    """Tell whether a worker said it was alive within the last 20 s; raises what Redis raises."""
     return bool(await kit_redis.client().exists(_KEY))

@@ -22,7 +22,7 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Redis]] = WeakK
 
 
 def client() -> Redis:
-    """This function will return the running loop's client, made on first use; answers are bytes."""
+    """Return the running loop's client, made on first use; answers are bytes."""
     of_loop = _clients.setdefault(asyncio.get_running_loop(), {})
     found = of_loop.get(settings.REDIS_URL)
     if found is None:
@@ -37,7 +37,7 @@ def client() -> Redis:
 
 
 def subscriber() -> Redis:
-    """This function will return a new client for a subscription, which may be silent for as long as it likes.
+    """Return a new client for a subscription, which may be silent for as long as it likes.
 
     The caller closes it.
     """
@@ -52,7 +52,7 @@ def _connect(*, read_timeout: float | None, pool_timeout: float) -> Redis:
 
 
 def blocking() -> redis.Redis:
-    """This function will return a new client for synchronous code, as impatient as the other; use it in a `with`."""
+    """Return a new client for synchronous code, as impatient as the other; use it in a `with`."""
     pool = redis.ConnectionPool.from_url(settings.REDIS_URL, **_options(settings.LIMITS_TIMEOUT_SECONDS))
     return redis.Redis.from_pool(pool)
 
@@ -69,6 +69,6 @@ def _options(read_timeout: float | None) -> dict[str, Any]:
 
 
 async def close() -> None:
-    """This function will close the running loop's clients; the next use opens a new one."""
+    """Close the running loop's clients; the next use opens a new one."""
     for found in _clients.pop(asyncio.get_running_loop(), {}).values():
         await found.aclose()

@@ -12,7 +12,7 @@ current: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def accept(offered: str | None) -> str:
-    """This function will return the id a caller offered, or a new one if it offered none that is safe to repeat."""
+    """Return the id a caller offered, or a new one if it offered none that is safe to repeat."""
     if offered and _ACCEPTABLE.fullmatch(offered):
         return offered
     return ids.request_id()

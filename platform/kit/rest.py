@@ -41,7 +41,7 @@ class StrictRequest(Request):
 def respond(
     data: Any, *, request: Request | HttpRequest, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """This function will answer with JSON that carries the request's id."""
+    """Answer with JSON that carries the request's id."""
     response = Response(data, status=status, headers=dict(headers or {}))
     request_id = request_id_of(request)
     if request_id is not None:
@@ -67,21 +67,21 @@ class AsyncAPIView(APIView):
     format_kwarg: Any = None  # no suffix of a path names a format
 
     async def admit(self, request: Request) -> None:
-        """This function will be called before the handler; a subclass authenticates here."""
+        """Be called before the handler; a subclass authenticates here."""
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> StrictRequest:
-        """This function will wrap Django's request."""
+        """Wrap Django's request."""
         context = self.get_parser_context(request)
         return StrictRequest(
             request, parsers=self.get_parsers(), negotiator=self.get_content_negotiator(), parser_context=context
         )
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """This function will agree on the media type; DRF's own authentication, permissions and throttles are not used."""
+        """Agree on the media type; DRF's own authentication, permissions and throttles are not used."""
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # async is the point
-        """This function will run the handler and render what it returns, or the error it raised."""
+        """Run the handler and render what it returns, or the error it raised."""
         self.args, self.kwargs = args, kwargs
         self.request = wrapped = self.initialize_request(request, *args, **kwargs)
         self.headers = {"Allow": ", ".join(self.allowed_methods)}
@@ -94,11 +94,11 @@ class AsyncAPIView(APIView):
             return self._rendered(self.handle_exception(error))
 
     async def options(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]  # the same
-        """This function will answer which methods are allowed, in the Allow header."""
+        """Answer which methods are allowed, in the Allow header."""
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
 
     def handle_exception(self, exc: Exception) -> Response:
-        """This function will turn any error into a response."""
+        """Turn any error into a response."""
         return exception_handler(exc, self.get_exception_handler_context())
 
     def _handler_of(self, request: Request) -> Callable[..., Awaitable[HttpResponseBase]]:
@@ -127,7 +127,7 @@ class AsyncAPIView(APIView):
 
 
 def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
-    """This function will answer any exception with the platform's envelope; the unknown ones are logged."""
+    """Answer any exception with the platform's envelope; the unknown ones are logged."""
     request = context.get("request")
     error = as_error(exc)
     if error is None:
@@ -141,27 +141,27 @@ def exception_handler(exc: Exception, context: Mapping[str, Any]) -> Response:
 
 
 async def not_found(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """This function will answer 404: the last route under the API's prefixes, so that it holds in debug mode too."""
+    """Answer 404: the last route under the API's prefixes, so that it holds in debug mode too."""
     return envelope_response(error_for(HTTPStatus.NOT_FOUND), request_id=request_id_of(request))
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """This function will answer what Django found malformed."""
+    """Answer what Django found malformed."""
     return _answer(request, HTTPStatus.BAD_REQUEST) or defaults.bad_request(request, exception)
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """This function will answer what Django did not permit."""
+    """Answer what Django did not permit."""
     return _answer(request, HTTPStatus.FORBIDDEN) or defaults.permission_denied(request, exception)
 
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """This function will answer what no route matches."""
+    """Answer what no route matches."""
     return _answer(request, HTTPStatus.NOT_FOUND) or defaults.page_not_found(request, exception)
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
-    """This function will answer what broke outside of any view of ours."""
+    """Answer what broke outside of any view of ours."""
     if not is_api(request.path_info):
         return defaults.server_error(request)
     error = SkillgateError(_BROKEN)

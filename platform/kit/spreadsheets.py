@@ -8,7 +8,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """This function will write a table; what could begin a formula gets an apostrophe in front."""
+    """Write a table; what could begin a formula gets an apostrophe in front."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(columns)
@@ -18,5 +18,5 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def harmless(cell: str) -> str:
-    """This function will return a cell that is read as text, also behind blanks."""
+    """Return a cell that is read as text, also behind blanks."""
     return f"'{cell}" if cell.lstrip(" ").startswith(_FORMULA) else cell

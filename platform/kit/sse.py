@@ -30,7 +30,7 @@ class ServerSentEvent:
 
 
 def encode(event: str, data: dict[str, Any] | str, *, id: str | None = None) -> bytes:  # noqa: A002 - the field's name
-    """This function will write one event; a dict becomes JSON on one line, a string one `data:` line for each of its.
+    """Write one event; a dict becomes JSON on one line, a string one `data:` line for each of its.
 
     Raises ValueError for an event name or id that is not one line.
     """
@@ -45,7 +45,7 @@ def encode(event: str, data: dict[str, Any] | str, *, id: str | None = None) -> 
 
 
 def comment(text: str = "") -> bytes:
-    """This function will write a comment, which keeps a connection alive and is no event."""
+    """Write a comment, which keeps a connection alive and is no event."""
     return f": {_one_line(text)}\n\n".encode("utf-8", "replace")
 
 
@@ -74,7 +74,7 @@ class Decoder:
         self._retry: int | None = None
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
-        """This function will return the events that this chunk completes.
+        """Return the events that this chunk completes.
 
         Raises UpstreamFailed if a line grows beyond `MAX_LINE_BYTES`.
         """

@@ -28,7 +28,7 @@ _BAD_ESCAPE = re.compile(
 
 
 def loads(raw: bytes, *, max_bytes: int = MAX_BYTES, max_keys: int = MAX_KEYS) -> Any:
-    """This function will parse a request body, or raise InvalidRequest or RequestTooLarge and say why."""
+    """Parse a request body, or raise InvalidRequest or RequestTooLarge and say why."""
     if len(raw) > max_bytes:
         message = f"The request body is over the limit of {max_bytes} bytes."
         raise RequestTooLarge(message, limit_bytes=max_bytes)

@@ -28,7 +28,7 @@ class _Traces:
 
 
 def start(service: str) -> None:
-    """This function will begin to send spans to OTEL_EXPORTER_OTLP_ENDPOINT, if it is set; again does nothing.
+    """Begin to send spans to OTEL_EXPORTER_OTLP_ENDPOINT, if it is set; again does nothing.
 
     Threads do not outlive a fork: call it in the process that works.
     """
@@ -53,7 +53,7 @@ def start(service: str) -> None:
 
 
 def stop() -> None:
-    """This function will send what is left, which may take a second, and end; it blocks."""
+    """Send what is left, which may take a second, and end; it blocks."""
     provider, _Traces.provider, _Traces.tracer = _Traces.provider, None, None
     if provider is not None:
         provider.force_flush(_FLUSH_MILLISECONDS)
@@ -61,14 +61,14 @@ def stop() -> None:
 
 
 def is_on() -> bool:
-    """This function will say whether spans are made."""
+    """Say whether spans are made."""
     return _Traces.tracer is not None
 
 
 def span(
     name: str, *, kind: Kind = "internal", carrier: Mapping[str, str] | None = None, **facts: Any
 ) -> "AbstractContextManager[Span | None]":
-    """This function will make a span of what is done inside the block; `carrier` holds the headers that name its parent.
+    """Make a span of what is done inside the block; `carrier` holds the headers that name its parent.
 
     A double underscore in a fact's name stands for a dot.
     """
@@ -78,7 +78,7 @@ def span(
 
 
 def begin(name: str, *, kind: Kind = "internal", facts: Facts | None = None) -> "Span | None":
-    """This function will begin a span under the one at hand, for who ends it elsewhere; None when nothing is recorded."""
+    """Begin a span under the one at hand, for who ends it elsewhere; None when nothing is recorded."""
     if _Traces.tracer is None:
         return None
     made = _Traces.tracer.start_span(name, kind=_kind(kind), attributes=dict(facts or {}))
@@ -86,13 +86,13 @@ def begin(name: str, *, kind: Kind = "internal", facts: Facts | None = None) -> 
 
 
 def end(begun: "Span", facts: Facts, *, error: str = "") -> None:
-    """This function will add what is known at the end of a span, and end it."""
+    """Add what is known at the end of a span, and end it."""
     tell(begun, facts, error=error)
     begun.end()
 
 
 def tell(at: "Span | None", facts: Facts, *, error: str = "") -> None:
-    """This function will add facts to a span; those that are None are left out."""
+    """Add facts to a span; those that are None are left out."""
     if at is None or not at.is_recording():
         return
     at.set_attributes({name: fact for name, fact in facts.items() if fact is not None})
@@ -104,7 +104,7 @@ def tell(at: "Span | None", facts: Facts, *, error: str = "") -> None:
 
 
 def fail(error: str) -> None:
-    """This function will mark the span at hand as failed."""
+    """Mark the span at hand as failed."""
     if _Traces.tracer is None:
         return
     from opentelemetry.trace import get_current_span  # noqa: PLC0415 - as in `start`
@@ -113,7 +113,7 @@ def fail(error: str) -> None:
 
 
 def carried() -> dict[str, str]:
-    """This function will return the headers that make the span at hand the parent of what another process does."""
+    """Return the headers that make the span at hand the parent of what another process does."""
     if _Traces.tracer is None:
         return {}
     from opentelemetry.propagate import inject  # noqa: PLC0415 - as in `start`
@@ -124,7 +124,7 @@ def carried() -> dict[str, str]:
 
 
 def traced(work: Callable[..., Any], *, system: str) -> Callable[..., Any]:
-    """This function will wrap a client's coroutine so that each of its commands is a span, by the command's name."""
+    """Wrap a client's coroutine so that each of its commands is a span, by the command's name."""
 
     async def command(*arguments: Any, **options: Any) -> Any:
         name = str(arguments[0]) if arguments else "command"

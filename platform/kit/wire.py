@@ -45,7 +45,7 @@ class StrictJSONParser(BaseParser):
     media_type = JSON
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
-        """This function will read the body and return what it says."""
+        """Read the body and return what it says."""
         if _parameter(media_type, "charset") not in {"", "utf-8", "utf8"}:
             raise error_for(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         view = (parser_context or {}).get("view")
@@ -60,7 +60,7 @@ class StrictJSONRenderer(JSONRenderer):
     def render(
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
-        """This function will write `data` as JSON."""
+        """Write `data` as JSON."""
         text = json.dumps(data, cls=self.encoder_class, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode("utf-8", "replace")
 
@@ -69,12 +69,12 @@ class Negotiation(BaseContentNegotiation):
     """Refuses a client that will not take what a view produces; whatever else it says, it gets JSON."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:
-        """This function will return the parser whose media type the request names."""
+        """Return the parser whose media type the request names."""
         named = request.content_type.partition(";")[0].strip().lower()
         return next((parser for parser in parsers if parser.media_type == named), None)
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
-        """This function will return the renderer to use, or refuse.
+        """Return the renderer to use, or refuse.
 
         A view that names what it `produces` has one renderer, for what is not a stream; any other is asked for a match.
         """
@@ -92,7 +92,7 @@ class Negotiation(BaseContentNegotiation):
 
 
 def as_error(exc: Exception) -> SkillgateError | None:
-    """This function will translate what Django and DRF raise into the platform's family; None for what is no refusal."""
+    """Translate what Django and DRF raise into the platform's family; None for what is no refusal."""
     if isinstance(exc, SkillgateError):
         return exc
     if isinstance(exc, exceptions.APIException):
@@ -119,7 +119,7 @@ def _from_drf(exc: exceptions.APIException) -> SkillgateError | None:
 
 
 def error_for(status: int) -> SkillgateError:
-    """This function will return the platform's error for a status, in its usual words."""
+    """Return the platform's error for a status, in its usual words."""
     kind, message = _BY_STATUS[status]
     return kind(message)
 

@@ -12,7 +12,7 @@ from server import limits, reactor
 
 
 def main() -> int:
-    """This function will serve, and return the exit code."""
+    """Serve, and return the exit code."""
     options = _options()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     _allow_many_connections()

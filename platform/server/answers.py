@@ -7,12 +7,12 @@ from kit.errors import InvalidRequest, RequestTooLarge, SkillgateError, Unavaila
 
 
 def body(error: SkillgateError, *, request_id: str) -> bytes:
-    """This function will render the envelope of an error."""
+    """Render the envelope of an error."""
     return json.dumps(error.envelope(request_id=request_id), separators=(",", ":")).encode()
 
 
 def raw(error: SkillgateError, *, request_id: str, status: int | None = None) -> bytes:
-    """This function will write a whole HTTP answer after which the connection closes."""
+    """Write a whole HTTP answer after which the connection closes."""
     status = status or error.status
     content = body(error, request_id=request_id)
     head = (
@@ -27,12 +27,12 @@ def raw(error: SkillgateError, *, request_id: str, status: int | None = None) ->
 
 
 def too_large(limit: int) -> RequestTooLarge:
-    """This function will word the refusal of a body over `limit` bytes."""
+    """Word the refusal of a body over `limit` bytes."""
     return RequestTooLarge(f"The request body is over the limit of {limit} bytes.", limit_bytes=limit)
 
 
 def for_status(status: int, *, message: str) -> SkillgateError:
-    """This function will find the error that stands for a status which the server gives by itself."""
+    """Find the error that stands for a status which the server gives by itself."""
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         return Unavailable("The server is restarting. Send the request again.", retry_after=2)
     if status < HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -70,18 +70,18 @@ class HardenedChannel(HTTPChannel):
         super().stopProducing()
 
     def is_idle(self) -> bool:
-        """This function will say whether no request is being read or answered here."""
+        """Say whether no request is being read or answered here."""
         return not self.requests
 
     def close_when_done(self) -> None:
-        """This function will close an idle connection now, a busy one after its answer, and a new one after its request."""
+        """Close an idle connection now, a busy one after its answer, and a new one after its request."""
         self.persistent = False
         is_new = clock.monotonic() - self._began_at < drain.NEWCOMER_SECONDS and not self._has_served
         if self.is_idle() and not is_new and not drain.is_readable(self.transport.socket):
             self.loseConnection()
 
     def cut_off(self) -> None:
-        """This function will end an answer that cannot be completed, so that the client can tell."""
+        """End an answer that cannot be completed, so that the client can tell."""
         if self.requests and not self.requests[0].chunked:
             self.forceAbortClient()  # closing would look like the regular end of an HTTP/1.0 answer
         else:
@@ -144,7 +144,7 @@ class HardenedChannel(HTTPChannel):
     # --- Writing -----------------------------------------------------------------------------------------------------
 
     def write_through(self, data: bytes) -> None:
-        """This function will send at once what the kernel has room for; only the rest waits for the reactor's turn.
+        """Send at once what the kernel has room for; only the rest waits for the reactor's turn.
 
         By way of the reactor a chunk of a stream costs two changes of what it polls, several times its sending.
         """
@@ -167,7 +167,7 @@ class HardenedChannel(HTTPChannel):
     # --- Refusing ----------------------------------------------------------------------------------------------------
 
     def refuse(self, error: SkillgateError, *, status: int | None = None) -> None:
-        """This function will answer with an error, half-close, and read on for a while without keeping anything.
+        """Answer with an error, half-close, and read on for a while without keeping anything.
 
         Closing at once would reset the connection of a client that is still sending, which may lose it the answer.
         """

@@ -37,7 +37,7 @@ FORCED_SECONDS = 29.5
 
 
 async def run(server: Any) -> None:
-    """This function will stop listening, wait for what is in flight, and end the rest."""
+    """Stop listening, wait for what is in flight, and end the rest."""
     began = clock.monotonic()
     server.is_draining = True
     _exit_by_force_after(FORCED_SECONDS)
@@ -88,7 +88,7 @@ def _lets_nobody_in(listener: socket.socket) -> bool:
 
 
 def is_readable(connection: socket.socket) -> bool:
-    """This function will say whether something has come that was not read."""
+    """Say whether something has come that was not read."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))

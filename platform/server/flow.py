@@ -19,15 +19,15 @@ class Flow:
         self._waiters: list[asyncio.Future[None]] = []
 
     def watch(self, transport: Any) -> None:
-        """This function will name the transport whose progress is measured."""
+        """Name the transport whose progress is measured."""
         self._transport = transport
 
     def pause(self) -> None:
-        """This function will make senders wait from now on."""
+        """Make senders wait from now on."""
         self.paused = True
 
     def resume(self) -> None:
-        """This function will let the waiting senders go on."""
+        """Let the waiting senders go on."""
         self.paused = False
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
@@ -35,7 +35,7 @@ class Flow:
                 waiter.set_result(None)
 
     async def drained(self, *, stall_seconds: float) -> bool:
-        """This function will wait for room; False if the reader took not one byte for `stall_seconds`."""
+        """Wait for room; False if the reader took not one byte for `stall_seconds`."""
         while self.paused:
             before = self._pending()
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -45,7 +45,7 @@ class HardenedFactory(HTTPFactory):
         return protocol
 
     def log(self, request: Any) -> None:
-        """This function will write nothing: Twisted would format a line for each request and drop it."""
+        """Write nothing: Twisted would format a line for each request and drop it."""
 
 
 class HardenedServer(Server):
@@ -84,7 +84,7 @@ class HardenedServer(Server):
     # --- Life --------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """This function will serve until a signal comes and the drain after it is over."""
+        """Serve until a signal comes and the drain after it is over."""
         loop = asyncio.get_event_loop_policy().get_event_loop()
         _log_failures_of_twisted()
         self._make_factories()
@@ -108,7 +108,7 @@ class HardenedServer(Server):
             self.ready_callable()
 
     def stop(self) -> None:
-        """This function will begin the drain, once."""
+        """Begin the drain, once."""
         if self._draining is None:
             self._draining = asyncio.ensure_future(drain.run(self))
             self._draining.add_done_callback(self._stopped)
@@ -132,7 +132,7 @@ class HardenedServer(Server):
     # --- Connections and their applications --------------------------------------------------------------------------
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> asyncio.Queue[dict[str, Any]] | None:
-        """This function will start the application on a connection; the queue is a WebSocket's inbox."""
+        """Start the application on a connection; the queue is a WebSocket's inbox."""
         details = self.connections.get(protocol)
         if details is None:
             return None
@@ -144,7 +144,7 @@ class HardenedServer(Server):
         return asyncio.Queue()
 
     async def handle_reply(self, protocol: Any, message: Mapping[str, Any]) -> None:
-        """This function will write a message, and return once the reader has made room for the next."""
+        """Write a message, and return once the reader has made room for the next."""
         await self._wait_for_reader(protocol)
         if self._is_connected(protocol):
             self.check_headers_type(message)
@@ -152,7 +152,7 @@ class HardenedServer(Server):
             await self._wait_for_reader(protocol)
 
     def protocol_disconnected(self, protocol: Any) -> None:
-        """This function will note that a connection is over; its application gets a little time to end by itself."""
+        """Note that a connection is over; its application gets a little time to end by itself."""
         details = self.connections.get(protocol)
         if details is None:
             return
@@ -165,7 +165,7 @@ class HardenedServer(Server):
         details.setdefault("cancel_at", time.monotonic() + patience)
 
     def application_checker(self) -> None:
-        """This function will cancel, twice a second, the applications that outstayed their connections."""
+        """Cancel, twice a second, the applications that outstayed their connections."""
         now = time.monotonic()
         for details in list(self.connections.values()):
             task = details.get("application_instance")
@@ -197,13 +197,13 @@ class HardenedServer(Server):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """This function will listen on an address; port 0 lets the system choose."""
+    """Listen on an address; port 0 lets the system choose."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return _tuned(socket.create_server((host, port), family=family, backlog=2048))
 
 
 def adopt(descriptor: int) -> socket.socket:
-    """This function will take over a socket that already listens."""
+    """Take over a socket that already listens."""
     return _tuned(socket.socket(fileno=descriptor))
 
 

@@ -38,7 +38,7 @@ class Limits:
     grace_seconds: float = 25.0
 
     def body_bytes_of(self, path: bytes) -> int:
-        """This function will return how large a body may be that is sent to `path`."""
+        """Return how large a body may be that is sent to `path`."""
         for prefix, size in self.large_bodies.items():
             if path.startswith(prefix):
                 return max(size, self.body_bytes)
@@ -46,7 +46,7 @@ class Limits:
 
 
 def from_environment() -> Limits:
-    """This function will read the limits that are set in the environment."""
+    """Read the limits that are set in the environment."""
     return Limits(
         body_bytes=int(os.environ.get("SKILLGATE_MAX_BODY_BYTES", "4194304")),
         read_seconds=float(os.environ.get("SKILLGATE_READ_SECONDS", "30")),

@@ -11,7 +11,7 @@ from twisted.internet import asyncioreactor
 
 
 def install() -> asyncio.AbstractEventLoop:
-    """This function will make one event loop serve asyncio and Twisted, uvloop's where it is installed."""
+    """Make one event loop serve asyncio and Twisted, uvloop's where it is installed."""
     if "twisted.internet.reactor" in sys.modules:
         message = "A Twisted reactor is already installed: import server.reactor first."
         raise RuntimeError(message)
@@ -22,7 +22,7 @@ def install() -> asyncio.AbstractEventLoop:
 
 
 def get() -> Any:
-    """This function will return the installed reactor."""
+    """Return the installed reactor."""
     from twisted.internet import reactor  # noqa: PLC0415 - importing it any earlier would install another one
 
     return reactor

@@ -56,7 +56,7 @@ class HardenedRequest(WebRequest):
             super().handleContentChunk(data)
 
     def process(self) -> None:
-        """This function will start the application on a request that was read completely."""
+        """Start the application on a request that was read completely."""
         self.request_start = time.time()
         self.requestHeaders.removeHeader(b"daphne-root-path")  # a client must not choose our root path
         is_websocket = self._wants_websocket()
@@ -71,7 +71,7 @@ class HardenedRequest(WebRequest):
             self.server.create_application(self, self._scope())
 
     async def receive(self) -> dict[str, Any]:
-        """This function will hand the application its next message: the body in pieces, then the disconnect."""
+        """Hand the application its next message: the body in pieces, then the disconnect."""
         if not self._is_body_read and not self._left.is_set():
             chunk = self.content.read(limits.BODY_CHUNK_BYTES)
             self._is_body_read = len(chunk) < limits.BODY_CHUNK_BYTES
@@ -80,7 +80,7 @@ class HardenedRequest(WebRequest):
         return {"type": "http.disconnect"}
 
     def send_disconnect(self) -> None:
-        """This function will let `receive` answer that the client has left."""
+        """Let `receive` answer that the client has left."""
         self._left.set()
 
     def connectionLost(self, reason: Any) -> None:
@@ -90,7 +90,7 @@ class HardenedRequest(WebRequest):
     # --- Writing the answer ------------------------------------------------------------------------------------------
 
     def handle_reply(self, message: Mapping[str, Any]) -> None:
-        """This function will write one message of the application's."""
+        """Write one message of the application's."""
         if self.finished or self.channel is None:
             return
         if message["type"] == "http.response.start":
@@ -102,7 +102,7 @@ class HardenedRequest(WebRequest):
             raise ValueError(unknown)
 
     def application_ended(self, error: BaseException | None) -> None:
-        """This function will close what the application left open."""
+        """Close what the application left open."""
         if self.finished or self.channel is None:
             return
         if self._response_started:
@@ -112,12 +112,12 @@ class HardenedRequest(WebRequest):
         self.basic_error(503 if is_restart else 500, b"", "")
 
     def abort(self) -> None:
-        """This function will drop the connection at once, with whatever waits to be sent."""
+        """Drop the connection at once, with whatever waits to be sent."""
         if self.channel is not None:
             self.channel.forceAbortClient()
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
-        """This function will answer in the platform's envelope where daphne would answer in HTML."""
+        """Answer in the platform's envelope where daphne would answer in HTML."""
         if self._response_started:
             self.application_ended(None)
             return

@@ -56,7 +56,7 @@ class HardenedSocket(WebSocketProtocol):
             super().onClose(wasClean, code, reason)
 
     async def receive(self) -> dict[str, Any]:
-        """This function will hand the application its next message, and read on once there is room."""
+        """Hand the application its next message, and read on once there is room."""
         message = await self.application_queue.get()
         text, binary = message.get("text"), message.get("bytes")
         self._inbox_bytes -= len(text.encode()) if text else len(binary or b"")
@@ -66,7 +66,7 @@ class HardenedSocket(WebSocketProtocol):
         return message
 
     def send_disconnect(self) -> None:
-        """This function will tell the application and the client that the server restarts."""
+        """Tell the application and the client that the server restarts."""
         if self.muted:
             return
         self.muted = True
@@ -76,7 +76,7 @@ class HardenedSocket(WebSocketProtocol):
             self.serverClose(code=SERVICE_RESTART)
 
     def application_ended(self, error: BaseException | None) -> None:
-        """This function will close a socket that its application left open."""
+        """Close a socket that its application left open."""
         if self.state == self.STATE_CONNECTING:
             if error is not None:
                 self.handle_exception(error)
@@ -86,12 +86,12 @@ class HardenedSocket(WebSocketProtocol):
             self.serverClose(code=INTERNAL_ERROR if error else NORMAL)
 
     def serverClose(self, code: int | None = None) -> None:
-        """This function will close with any code: autobahn's own method refuses 1001 to 2999, of which servers have need."""
+        """Close with any code: autobahn's own method refuses 1001 to 2999, of which servers have need."""
         if self.state == self.STATE_OPEN:
             self.sendCloseFrame(code=NORMAL if code is None else code, isReply=False)
 
     def abort(self) -> None:
-        """This function will drop the connection at once, with whatever waits to be sent."""
+        """Drop the connection at once, with whatever waits to be sent."""
         self.transport.abortConnection()
 
 

@@ -45,14 +45,14 @@ class Steps(Protocol):
     """What a step asks, and what is kept of its answer."""
 
     def body(self, step: Row) -> Row:
-        """This function will return the body of the call."""
+        """Return the body of the call."""
 
     async def keep(self, step: Row, run_id: UUID, usage: RunUsage, answer: Answer) -> None:
-        """This function will keep a step's answer with its booking; raises `answers.Unfit`."""
+        """Keep a step's answer with its booking; raises `answers.Unfit`."""
 
 
 async def work_off(terms: Terms, waiting: Sequence[Row], steps: Steps) -> list[Row]:
-    """This function will do what it can of steps by Message Batches; returns those that have to be done otherwise.
+    """Do what it can of steps by Message Batches; returns those that have to be done otherwise.
 
     Raises `Yielded` while there is something to wait for, and `Paused` when there is no money to send any.
     """
@@ -148,7 +148,7 @@ class Sending:
         self._steps = steps
 
     async def take_in(self, unsent: Sequence[Row]) -> None:
-        """This function will take in what may go now; raises `Paused` where the money ends."""
+        """Take in what may go now; raises `Paused` where the money ends."""
         for step in unsent:
             if self.waits or len(self.going) == MOST_CALLS:
                 return

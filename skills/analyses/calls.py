@@ -38,7 +38,7 @@ class Misfit(OutputInvalid):
 
 
 async def bound(caller: Caller, body: dict[str, Any]) -> tuple[int, int]:
-    """This function will return the most tokens and micro-dollars that a call can use."""
+    """Return the most tokens and micro-dollars that a call can use."""
     book = await pricing.current(caller.tenant_id)
     read, written = requests.input_bound(body), int(body["max_tokens"])
     micros = book.upper_bound(body["model"], input_tokens=read, output_tokens=written, on=clock.now().date())
@@ -46,7 +46,7 @@ async def bound(caller: Caller, body: dict[str, Any]) -> tuple[int, int]:
 
 
 async def counted(caller: Caller, body: dict[str, Any]) -> tuple[int, int] | None:
-    """This function will return the same from Claude's own count of the input, which costs a round trip; None without."""
+    """Return the same from Claude's own count of the input, which costs a round trip; None without."""
     try:
         count = await claude.count_tokens(body, caller=caller)
     except SkillgateError:
@@ -60,7 +60,7 @@ async def counted(caller: Caller, body: dict[str, Any]) -> tuple[int, int] | Non
 
 
 async def begin(ask: Ask) -> "StepCall":
-    """This function will admit a call and set it going; raises what `skills.admission.admit` raises."""
+    """Admit a call and set it going; raises what `skills.admission.admit` raises."""
     version = ask.question.version
     admitted = await admit(
         ask.caller,
@@ -79,7 +79,7 @@ async def begin(ask: Ask) -> "StepCall":
 
 
 async def result(call: "StepCall") -> RunCompleted:
-    """This function will wait until a call is settled and return its answer, or raise the error it ended with."""
+    """Wait until a call is settled and return its answer, or raise the error it ended with."""
     said = [event async for event in call.events()]
     ended = said[-1] if said else None
     if isinstance(ended, RunCompleted):
@@ -96,7 +96,7 @@ class StepCall(Flight[Ended]):
         self._answer = answers.Answer()
 
     async def perform(self) -> Ended:
-        """This function will get the answer and check that it is in the form that was asked for."""
+        """Get the answer and check that it is in the form that was asked for."""
         question = self._ask.question
         await self.attempt(question.body, self.admitted.reservation)
         try:
@@ -106,11 +106,11 @@ class StepCall(Flight[Ended]):
         return RunCompleted(self._ask.held.run_id, checked.output, [], checked.stop_reason, self.usage)
 
     def failed(self, error: SkillgateError) -> Ended:
-        """This function will say that there is no answer."""
+        """Say that there is no answer."""
         return RunFailed(self._ask.held.run_id, error, self.usage)
 
     async def read(self, event: StreamEvent) -> None:
-        """This function will gather the answer."""
+        """Gather the answer."""
         self._answer.see(event)
 
     def _misfit(self, unfit: answers.Unfit) -> Misfit:

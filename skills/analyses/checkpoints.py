@@ -27,7 +27,7 @@ class Kept:
 
 
 async def keep(hold: Hold, step: Row, kept: Kept, *, said: Sequence[tuple[str, Row]] = ()) -> None:
-    """This function will keep a step's outcome and tell of it; raises `Lost` when the work is not ours any more."""
+    """Keep a step's outcome and tell of it; raises `Lost` when the work is not ours any more."""
     given = {"id": hold.id, "fence": hold.fence, "step": step["id"], "output": Json(kept.output)}
     given.update(busy=hold.seconds, failed=int(kept.is_failed))
     async with pg.connection() as connection, connection.transaction():

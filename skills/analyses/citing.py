@@ -13,7 +13,7 @@ Schema = dict[str, Any]
 
 
 def with_sources(schema: Schema | None, *, count: int) -> Schema:
-    """This function will let an answer's schema name its sources: only findings that there are can be named.
+    """Let an answer's schema name its sources: only findings that there are can be named.
 
     Every property called `sources` that is a list of strings does; a schema without one gets it at the top.
     """
@@ -42,7 +42,7 @@ class Cited:
 def resolve(
     answer: Any, *, schema: Schema | None, findings: Sequence[dict[str, Any]], sources: Sequence[Source]
 ) -> Cited:
-    """This function will turn an answer's named findings into citations; what is not in the source word for word is
+    """Turn an answer's named findings into citations; what is not in the source word for word is
     dropped and counted."""
     cited = _Resolver(findings, sources)
     output = cited.walk(answer)

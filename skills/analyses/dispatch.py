@@ -34,7 +34,7 @@ _under_way: set[asyncio.Future[None]] = set()
 
 
 async def due() -> list[UUID]:
-    """This function will choose the analyses to announce now, and note that they are."""
+    """Choose the analyses to announce now, and note that they are."""
     async with pg.connection() as connection, connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(hashtext('skills_dispatch'))")
         given = {"stale": STALE_SECONDS, "share": PARALLEL, "most": _MOST_AT_ONCE}
@@ -43,7 +43,7 @@ async def due() -> list[UUID]:
 
 
 def publish(analysis_ids: Sequence[UUID]) -> None:
-    """This function will send a message for each; one that cannot be sent is sent later by the timetable."""
+    """Send a message for each; one that cannot be sent is sent later by the timetable."""
     for analysis_id in analysis_ids:
         try:
             current_app.send_task(TASK, args=[str(analysis_id)], queue=QUEUE, retry=False)
@@ -54,7 +54,7 @@ def publish(analysis_ids: Sequence[UUID]) -> None:
 
 
 async def wake() -> None:
-    """This function will announce what is due, without waiting for the broker; for processes that serve requests."""
+    """Announce what is due, without waiting for the broker; for processes that serve requests."""
     if _under_way:  # one slow broker must not take more than a thread; the timetable does the rest
         return
     chosen = await due()
@@ -64,7 +64,7 @@ async def wake() -> None:
 
 
 async def recover() -> int:
-    """This function will put back what lost workers held, and try again what waited for money; returns how many."""
+    """Put back what lost workers held, and try again what waited for money; returns how many."""
     async with pg.connection() as connection, connection.transaction():
         lapsed = await (await connection.execute(_LAPSED, {"most": _MOST_LAPSES})).fetchall()
         for row in lapsed:
@@ -81,7 +81,7 @@ async def recover() -> int:
 
 
 async def count() -> dict[str, int]:
-    """This function will count the analyses that have not ended, by state."""
+    """Count the analyses that have not ended, by state."""
     rows = await pg.fetch_all(_COUNT)
     counted = {row["state"]: row["count"] for row in rows}
     for state in ("queued", "running", "awaiting_budget"):
@@ -90,7 +90,7 @@ async def count() -> dict[str, int]:
 
 
 async def delete(tenant_id: int, analysis_id: UUID) -> bool:
-    """This function will delete the content of an analysis that has ended; what it used stays in the ledger."""
+    """Delete the content of an analysis that has ended; what it used stays in the ledger."""
     given = {"tenant": tenant_id, "id": analysis_id}
     files: list[dict[str, Any]] = []
     async with pg.connection() as connection, connection.transaction():
@@ -106,7 +106,7 @@ async def delete(tenant_id: int, analysis_id: UUID) -> bool:
 
 
 async def delete_expired() -> int:
-    """This function will delete the content of analyses that have been kept for as long as their tenant wants."""
+    """Delete the content of analyses that have been kept for as long as their tenant wants."""
     await pg.execute(_GIVE_UP)
     rows = await pg.fetch_all(_EXPIRED)
     for row in rows:

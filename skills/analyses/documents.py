@@ -19,12 +19,12 @@ _SCRIPT = Path(extraction.__file__)
 
 
 def folder() -> Path:
-    """This function will return where uploads wait to be read."""
+    """Return where uploads wait to be read."""
     return Path(settings.UPLOADS_DIR)
 
 
 async def sources(analysis_id: UUID) -> list[Source]:
-    """This function will return the documents' texts, having read those that are still files.
+    """Return the documents' texts, having read those that are still files.
 
     Raises `InvalidRequest`, naming the document, for one that cannot be read.
     """

@@ -38,7 +38,7 @@ Row = dict[str, Any]
 
 
 async def work(analysis_id: UUID) -> str | None:
-    """This function will take an analysis and work on it until it ends, waits or makes room; returns how it was left.
+    """Take an analysis and work on it until it ends, waits or makes room; returns how it was left.
 
     None when it was not there to be taken: a message that comes twice changes nothing.
     """

@@ -45,7 +45,7 @@ class Held:
     used_micros: int = 0
 
     async def cover(self, asked: Admission) -> None:
-        """This function will hold what one more attempt can use at most; raises `BudgetExceeded`."""
+        """Hold what one more attempt can use at most; raises `BudgetExceeded`."""
         tokens = max(0, self.used_tokens + asked.tokens - self.tokens)
         micros = max(0, self.used_micros + asked.micros - self.micros)
         if tokens == micros == 0:
@@ -56,12 +56,12 @@ class Held:
         self.tokens, self.micros = self.tokens + tokens, self.micros + micros
 
     def spend(self, *, tokens: int, micros: int) -> None:
-        """This function will note what an attempt used."""
+        """Note what an attempt used."""
         self.used_tokens, self.used_micros = self.used_tokens + tokens, self.used_micros + micros
 
 
 def spent(tokens: int, micros: int) -> BudgetExceeded:
-    """This function will make the error for a call that needs so much, which is more than an envelope has left."""
+    """Make the error for a call that needs so much, which is more than an envelope has left."""
     return BudgetExceeded(
         f"What is left of the envelope is less than the next call may need ({tokens} tokens, {micros} micro-dollars). "
         "Resume with a larger `max_tokens` or `max_cost_usd`.",
@@ -70,7 +70,7 @@ def spent(tokens: int, micros: int) -> BudgetExceeded:
 
 
 async def hold(place: Place, *, run_id: UUID, tokens: int, micros: int) -> Held | None:
-    """This function will hold what a call may use at most; None when it does not fit or the hold is lost."""
+    """Hold what a call may use at most; None when it does not fit or the hold is lost."""
     given = {
         "id": place.analysis_id,
         "fence": place.fence,
@@ -84,18 +84,18 @@ async def hold(place: Place, *, run_id: UUID, tokens: int, micros: int) -> Held 
 
 
 async def book(run_id: UUID, *, tokens: int, micros: int, outcome: str) -> None:
-    """This function will book what a call used and let go of what was held for it; doing it again changes nothing."""
+    """Book what a call used and let go of what was held for it; doing it again changes nothing."""
     async with pg.connection() as connection:
         await book_on(connection, run_id, tokens=tokens, micros=micros, outcome=outcome)
 
 
 async def book_on(connection: Connection, run_id: UUID, *, tokens: int, micros: int, outcome: str) -> None:
-    """This function will do what `book` does, within the caller's transaction."""
+    """Do what `book` does, within the caller's transaction."""
     await connection.execute(_BOOK, {"run": run_id, "tokens": tokens, "micros": micros, "outcome": outcome[:64]})
 
 
 async def reconcile(tenant_id: int, analysis_id: UUID) -> int:
-    """This function will book the calls that a lost worker left open, as the ledger has them; returns how many remain."""
+    """Book the calls that a lost worker left open, as the ledger has them; returns how many remain."""
     rows = await pg.fetch_all(_OPEN, {"id": analysis_id})
     if not rows:
         return 0

@@ -29,7 +29,7 @@ class Refused(Exception):
 
 
 def plain(file: Path) -> Extracted:
-    """This function will read text in UTF-8, or in Windows' Latin alphabet; form feeds part pages."""
+    """Read text in UTF-8, or in Windows' Latin alphabet; form feeds part pages."""
     raw = file.read_bytes()
     try:
         text = raw.decode("utf-8-sig")
@@ -42,7 +42,7 @@ def plain(file: Path) -> Extracted:
 
 
 def html(file: Path) -> Extracted:
-    """This function will read a page's text without its scripts, menus and styles; headings become Markdown's."""
+    """Read a page's text without its scripts, menus and styles; headings become Markdown's."""
     from selectolax.lexbor import LexborHTMLParser  # noqa: PLC0415 - each reader loads its library alone
 
     tree = LexborHTMLParser(plain(file)[0])
@@ -59,7 +59,7 @@ def html(file: Path) -> Extracted:
 
 
 def pdf(file: Path) -> Extracted:
-    """This function will read a PDF's text page by page."""
+    """Read a PDF's text page by page."""
     from pypdf import PdfReader  # noqa: PLC0415 - the same
     from pypdf.errors import PyPdfError  # noqa: PLC0415 - the same
 
@@ -75,7 +75,7 @@ def pdf(file: Path) -> Extracted:
 
 
 def joined(pages: Any) -> Extracted:
-    """This function will put pages' texts together, noting where each starts."""
+    """Put pages' texts together, noting where each starts."""
     texts: list[str] = []
     starts: list[int] = []
     length = 0
@@ -90,7 +90,7 @@ def joined(pages: Any) -> Extracted:
 
 
 def docx(file: Path) -> Extracted:
-    """This function will read a Word document's paragraphs and tables, in order; headings become Markdown's."""
+    """Read a Word document's paragraphs and tables, in order; headings become Markdown's."""
     _refuse_bomb(file)
     from docx import Document  # noqa: PLC0415 - the same
     from docx.table import Table  # noqa: PLC0415 - the same
@@ -107,7 +107,7 @@ def docx(file: Path) -> Extracted:
 
 
 def table(file: Path) -> Extracted:
-    """This function will read a CSV's rows, each with its column names, so that a part can be understood alone."""
+    """Read a CSV's rows, each with its column names, so that a part can be understood alone."""
     text = plain(file)[0]
     dialect: Any = csv.excel
     with suppress(csv.Error):
@@ -140,7 +140,7 @@ def _refuse_bomb(file: Path) -> None:
 
 
 def extract(media_type: str, file: Path) -> dict[str, Any]:
-    """This function will return a file's text and pages, or the reason why there are none."""
+    """Return a file's text and pages, or the reason why there are none."""
     try:
         text, pages = READERS[media_type](file)
     except Refused as refused:
@@ -155,7 +155,7 @@ def extract(media_type: str, file: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """This function will read the file that the command line names, within limits."""
+    """Read the file that the command line names, within limits."""
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (_MOST_SECONDS, _MOST_SECONDS))
     json.dump(extract(sys.argv[1], Path(sys.argv[2])), sys.stdout)

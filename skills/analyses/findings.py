@@ -30,12 +30,12 @@ class Found:
     left_out: int = 0
 
     def as_output(self) -> dict[str, Any]:
-        """This function will return it as a step's checkpoint."""
+        """Return it as a step's checkpoint."""
         return {"findings": self.findings, "unverified_quotes": self.unverified_quotes, "left_out": self.left_out}
 
 
 def verified(said: Iterable[dict[str, Any]], *, source: Source, document: int, start: int, end: int) -> Found:
-    """This function will keep the findings whose quotation stands in the part that was read, with its place."""
+    """Keep the findings whose quotation stands in the part that was read, with its place."""
     kept: list[dict[str, Any]] = []
     missing = 0
     for one in said:
@@ -49,7 +49,7 @@ def verified(said: Iterable[dict[str, Any]], *, source: Source, document: int, s
 
 
 def merged(said: Iterable[dict[str, Any]], *, given: Sequence[dict[str, Any]], most: int) -> Found:
-    """This function will give merged findings the places of those they were merged from."""
+    """Give merged findings the places of those they were merged from."""
     by_id = {identity(number): finding for number, finding in enumerate(given)}
     kept: list[dict[str, Any]] = []
     missing = 0
@@ -64,12 +64,12 @@ def merged(said: Iterable[dict[str, Any]], *, given: Sequence[dict[str, Any]], m
 
 
 def identity(number: int) -> str:
-    """This function will name the finding at a position, for the model."""
+    """Name the finding at a position, for the model."""
     return f"F{number + 1}"
 
 
 def rendered(findings: Sequence[dict[str, Any]], *, sources: Sequence[Source]) -> str:
-    """This function will write findings for the model, one in a line."""
+    """Write findings for the model, one in a line."""
     return "\n".join(_line(number, finding, sources=sources) for number, finding in enumerate(findings))
 
 

@@ -86,7 +86,7 @@ class Hold:
         return isinstance(self._why, Lost)
 
     def stop(self, why: Stop) -> None:
-        """This function will let no further step begin; what is lost ends its calls too."""
+        """Let no further step begin; what is lost ends its calls too."""
         if self._why is None or isinstance(why, Lost):
             self._why = why
         self._stopped.set()
@@ -95,12 +95,12 @@ class Hold:
                 flight.end(SkillgateError("The analysis was stopped."))
 
     def check(self) -> None:
-        """This function will raise why work has to stop, if it has to."""
+        """Raise why work has to stop, if it has to."""
         if self._why is not None:
             raise self._why
 
     async def sleep(self, seconds: float) -> None:
-        """This function will wait, or raise as soon as work has to stop."""
+        """Wait, or raise as soon as work has to stop."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds * random.uniform(1.0, 1.2)):  # noqa: S311 - spreads retries
                 await self._stopped.wait()

@@ -12,12 +12,12 @@ Do = Callable[[Row], Awaitable[None]]
 
 
 def share(caller: Caller, *, most: int) -> int:
-    """This function will say how many calls at a time leave the key some for others."""
+    """Say how many calls at a time leave the key some for others."""
     return min(most, max(1, caller.concurrent_calls // 2))
 
 
 async def work_off(hold: Hold, waiting: list[Row], do: Do, *, most: int) -> None:
-    """This function will do what waits, from the end of the list; raises the weightiest reason to stop."""
+    """Do what waits, from the end of the list; raises the weightiest reason to stop."""
     ended = await asyncio.gather(
         *(_lane(hold, waiting, do) for _ in range(min(most, len(waiting)))), return_exceptions=True
     )

@@ -24,14 +24,14 @@ Row = dict[str, Any]
 
 
 async def begin(analysis_id: UUID) -> UUID:
-    """This function will write a batch that is about to be created upstream."""
+    """Write a batch that is about to be created upstream."""
     batch_id = ids.uuid7()
     await pg.execute(_BEGIN, {"id": batch_id, "analysis": analysis_id})
     return batch_id
 
 
 async def take_in(batch_id: UUID, reservation: Reservation) -> None:
-    """This function will note that a call, whose money is held, goes with a batch."""
+    """Note that a call, whose money is held, goes with a batch."""
     asked = reservation.admission
     kept = {
         "event_id": str(asked.event_id),
@@ -48,34 +48,34 @@ async def take_in(batch_id: UUID, reservation: Reservation) -> None:
 
 
 async def name(batch_id: UUID, upstream_id: str) -> None:
-    """This function will note what a batch is called upstream, where it is under way now."""
+    """Note what a batch is called upstream, where it is under way now."""
     await pg.execute(_NAME, {"id": batch_id, "upstream": upstream_id})
 
 
 async def end(batch_id: UUID) -> None:
-    """This function will note that nothing more comes of a batch."""
+    """Note that nothing more comes of a batch."""
     await pg.execute(_END, {"id": batch_id})
 
 
 async def unfinished(analysis_id: UUID) -> list[Row]:
-    """This function will return the batches of an analysis that something may still come of."""
+    """Return the batches of an analysis that something may still come of."""
     return await pg.fetch_all(_UNFINISHED, {"id": analysis_id})
 
 
 async def calls(batch_id: UUID) -> dict[str, Row]:
-    """This function will return the calls of a batch that are not booked, by the names that they have upstream."""
+    """Return the calls of a batch that are not booked, by the names that they have upstream."""
     rows = await pg.fetch_all(_CALLS, {"id": batch_id})
     return {row["reservation"]["event_id"]: row for row in rows}
 
 
 async def sent(analysis_id: UUID) -> set[tuple[int, int]]:
-    """This function will return the places of steps that were sent in a batch once, whatever came of it."""
+    """Return the places of steps that were sent in a batch once, whatever came of it."""
     rows = await pg.fetch_all(_SENT, {"id": analysis_id})
     return {(row["level"], row["position"]) for row in rows}
 
 
 async def settle(caller: Caller, call: Row, result: Result) -> RunUsage:
-    """This function will close a call's usage event by its result, at the price of batches; returns what it used."""
+    """Close a call's usage event by its result, at the price of batches; returns what it used."""
     reservation = _reservation(caller, call)
     book = await pricing.booked_by(reservation.admission.price_version)
     closing = result.observed.closing(reservation.admission, book=book, on=reservation.opened_at.date())
@@ -86,20 +86,20 @@ async def settle(caller: Caller, call: Row, result: Result) -> RunUsage:
 
 
 async def release(caller: Caller, call: Row) -> None:
-    """This function will give back what was reserved and held for a call that was never sent."""
+    """Give back what was reserved and held for a call that was never sent."""
     await ledger.settle(_reservation(caller, call), ledger.Closing(state="released", error_type="unsent"))
     await envelope.book(call["run_id"], tokens=0, micros=0, outcome="unsent")
 
 
 async def keep_alive() -> None:
-    """This function will renew the leases of all calls that Claude has in batches."""
+    """Renew the leases of all calls that Claude has in batches."""
     rows = await pg.fetch_all(_ALIVE)
     if rows:
         await ledger.heartbeat((UUID(row["event_id"]), date.fromisoformat(row["month"])) for row in rows)
 
 
 async def abandon() -> int:
-    """This function will end upstream, and book, the batches of analyses that ended meanwhile; returns how many."""
+    """End upstream, and book, the batches of analyses that ended meanwhile; returns how many."""
     rows = await pg.fetch_all(_ABANDONED)
     for row in rows:
         try:
@@ -129,7 +129,7 @@ async def _abandon(row: Row) -> None:
 
 
 async def find(caller: Caller, row: Row) -> bool:
-    """This function will find a batch whose creation was not heard of, by the names of its calls; tell whether it is clear now.
+    """Find a batch whose creation was not heard of, by the names of its calls; tell whether it is clear now.
 
     Upstream tells the names with the results alone: so every stranger among its batches has to end first.
     """
@@ -181,7 +181,7 @@ def _reservation(caller: Caller, call: Row) -> Reservation:
 
 
 def places(rows: Sequence[Row]) -> dict[tuple[int, int], Row]:
-    """This function will find steps by their places."""
+    """Find steps by their places."""
     return {(row["level"], row["position"]): row for row in rows}
 
 

@@ -27,7 +27,7 @@ class Part:
 
 
 def split(text: str, *, most_bytes: int, overlap_bytes: int, pages: Sequence[int] = ()) -> list[Part]:
-    """This function will cut a text into parts of at most `most_bytes` of UTF-8, in order and without a gap.
+    """Cut a text into parts of at most `most_bytes` of UTF-8, in order and without a gap.
 
     A part that begins in the middle of a chapter or page repeats up to `overlap_bytes` of what comes
     before it, from the start of a sentence. No token is shorter than a byte, so bytes bound tokens.
@@ -45,7 +45,7 @@ def split(text: str, *, most_bytes: int, overlap_bytes: int, pages: Sequence[int
 
 
 def page_of(offset: int, pages: Sequence[int] | None) -> int | None:
-    """This function will return the number of the page, from 1, at which an offset lies; None without pages."""
+    """Return the number of the page, from 1, at which an offset lies; None without pages."""
     return bisect_right(pages, offset) if pages else None
 
 

@@ -30,7 +30,7 @@ _ENVELOPE_RETRY_SECONDS = 365 * 86_400.0  # an envelope grows by request alone
 async def hold_money(
     hold: Hold, place: envelope.Place, *, run_id: UUID, bound: tuple[int, int], count: Counting | None = None
 ) -> envelope.Held:
-    """This function will hold what a call may use, and return it; while others are under way what they leave over may still come free.
+    """Hold what a call may use, and return it; while others are under way what they leave over may still come free.
 
     `bound` is in tokens and micro-dollars. What is left at the end may be enough for the exact `count`
     where it is not for the bound. Raises `Paused` when the envelope is spent, and `Lost`.
@@ -50,7 +50,7 @@ async def hold_money(
 
 
 async def wait_for_rate(hold: Hold, limited: RateLimited, *, failures: int) -> None:
-    """This function will wait until a rate limit lets the next call through, here or in the queue."""
+    """Wait until a rate limit lets the next call through, here or in the queue."""
     if limited.details.get("never"):
         raise failed(limited) from limited
     if failures >= _MOST_FAILURES:
@@ -62,7 +62,7 @@ async def wait_for_rate(hold: Hold, limited: RateLimited, *, failures: int) -> N
 
 
 async def wait_out(hold: Hold, trouble: SkillgateError, *, failures: int) -> None:
-    """This function will wait until trouble has had time to pass; raises `Failed` when it will not."""
+    """Wait until trouble has had time to pass; raises `Failed` when it will not."""
     if failures >= _MOST_FAILURES:
         raise failed(trouble) from trouble
     wait = max(float(trouble.details.get("retry_after", 0)), 0.5 * 2**failures)
@@ -70,7 +70,7 @@ async def wait_out(hold: Hold, trouble: SkillgateError, *, failures: int) -> Non
 
 
 def verdict(error: SkillgateError) -> Failed | Paused:
-    """This function will say how an analysis is left whose next step was refused for good."""
+    """Say how an analysis is left whose next step was refused for good."""
     if isinstance(error, BudgetExceeded):
         return Paused(states.reason(error), retry_after=_BUDGET_RETRY_SECONDS)
     if isinstance(error, AuthenticationFailed):
@@ -80,7 +80,7 @@ def verdict(error: SkillgateError) -> Failed | Paused:
 
 
 def failed(error: SkillgateError) -> Failed:
-    """This function will say that work ends for this reason."""
+    """Say that work ends for this reason."""
     kept = states.reason(error)
     if isinstance(error, OutputInvalid | NotAllowed):
         kept.setdefault("reason", "output_invalid" if isinstance(error, OutputInvalid) else "not_allowed")

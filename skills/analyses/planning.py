@@ -30,12 +30,12 @@ class Plan:
 
 
 async def load(analysis_id: UUID) -> list[Row]:
-    """This function will return all steps, in order."""
+    """Return all steps, in order."""
     return await pg.fetch_all(_STEPS, {"id": analysis_id})
 
 
 def next_plan(steps: Sequence[Row], *, sources: Sequence[Source], part_bytes: int) -> Plan:
-    """This function will say what to do after the steps so far; new steps have no `done_at` and no `id`."""
+    """Say what to do after the steps so far; new steps have no `done_at` and no `id`."""
     top = steps[-1]["level"]
     current = [step for step in steps if step["level"] == top]
     beneath = gathered([step for step in steps if step["level"] == top - 1])
@@ -49,7 +49,7 @@ def next_plan(steps: Sequence[Row], *, sources: Sequence[Source], part_bytes: in
 
 
 def first_steps(sources: Sequence[Source], *, part_bytes: int, overlap_bytes: int) -> list[Row]:
-    """This function will cut the sources into the parts to be read."""
+    """Cut the sources into the parts to be read."""
     found = [
         {"document": number, "start": part.start, "end": part.end}
         for number, source in enumerate(sources)
@@ -61,7 +61,7 @@ def first_steps(sources: Sequence[Source], *, part_bytes: int, overlap_bytes: in
 
 
 async def add(analysis_id: UUID, steps: Sequence[Row], *, fence: int, expected: int) -> bool:
-    """This function will write new steps, each place once; `expected` are all steps the analysis should come to.
+    """Write new steps, each place once; `expected` are all steps the analysis should come to.
 
     False when the worker has lost its hold.
     """
@@ -71,13 +71,13 @@ async def add(analysis_id: UUID, steps: Sequence[Row], *, fence: int, expected: 
 
 
 def expected_steps(count: int) -> int:
-    """This function will guess how many steps follow from so many parts: a merge for some, and the answer."""
+    """Guess how many steps follow from so many parts: a merge for some, and the answer."""
     merges = -(-count * 4 // _MOST_MERGED) if count * 4 > _MOST_ANSWERED else 0
     return count + merges + 1
 
 
 def gathered(steps: Sequence[Row]) -> list[Row]:
-    """This function will return the findings of finished steps, in the order of the text."""
+    """Return the findings of finished steps, in the order of the text."""
     return [finding for step in steps if step["output"] for finding in step["output"].get("findings", [])]
 
 

@@ -25,7 +25,7 @@ _FEWEST_CHARACTERS = 3
 
 
 def locate(quote: str, text: str, *, start: int = 0, end: int | None = None) -> tuple[int, int] | None:
-    """This function will return where a quotation stands in `text[start:end]`, as offsets into `text`; None if nowhere.
+    """Return where a quotation stands in `text[start:end]`, as offsets into `text`; None if nowhere.
 
     Line breaks, the kind of quotation marks and dashes, and what a quotation ends with may differ;
     words may not. What is cited is always the source's own text at these offsets.

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 async def one(tenant_id: int, analysis_id: UUID | None, *, kind: str = Kind.ANALYSIS) -> Row:
-    """This function will return an analysis with its documents, or a batch; raises `NotFound`."""
+    """Return an analysis with its documents, or a batch; raises `NotFound`."""
     given = {"tenant": tenant_id, "id": analysis_id, "kind": kind}
     row = None if analysis_id is None else await pg.fetch_one(_ONE, given)
     if row is None:
@@ -34,20 +34,20 @@ async def page(
     skill: str | None = None,
     kind: str = Kind.ANALYSIS,
 ) -> list[Row]:
-    """This function will return up to `limit` analyses, or batches, the newest first, those older than `after`."""
+    """Return up to `limit` analyses, or batches, the newest first, those older than `after`."""
     given = {"tenant": tenant_id, "after": after, "limit": limit, "states": list(states) or None, "skill": skill}
     return await pg.fetch_all(_PAGE, {**given, "kind": kind})
 
 
 async def events(analysis_id: UUID, *, after: int) -> list[Row]:
-    """This function will return what an analysis said after an event, in order."""
+    """Return what an analysis said after an event, in order."""
     return await pg.fetch_all(_EVENTS, {"id": analysis_id, "after": after, "limit": _MOST_EVENTS})
 
 
 async def follow(
     tenant_id: int, analysis_id: UUID, *, after: int, silence: float, kind: str = Kind.ANALYSIS
 ) -> AsyncGenerator[Row | None, None]:
-    """This function will yield events as they come, up to the end of the analysis; None after so many silent seconds."""
+    """Yield events as they come, up to the end of the analysis; None after so many silent seconds."""
     heard = clock.monotonic()
     while True:
         state = (await one(tenant_id, analysis_id, kind=kind))["state"]

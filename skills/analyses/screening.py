@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 async def brief(caller: Caller, asked: Brief, *, sizes: Sequence[int]) -> tuple[Brief, list[Row]]:
-    """This function will return a brief as it may be written down, and what was found in it.
+    """Return a brief as it may be written down, and what was found in it.
 
     Raises `RequestTooLarge` for a brief and documents of too many bytes, or `InvalidRequest` that names the check.
     """
@@ -35,7 +35,7 @@ async def brief(caller: Caller, asked: Brief, *, sizes: Sequence[int]) -> tuple[
 
 
 async def documents(hold: Hold, row: Row, asked: Brief, sources: list[Source]) -> list[Source]:
-    """This function will look through the documents once, before any step, and write down what they become.
+    """Look through the documents once, before any step, and write down what they become.
 
     Raises `Failed` when a check forbids one of them: nothing was spent then.
     """
@@ -59,12 +59,12 @@ async def documents(hold: Hold, row: Row, asked: Brief, sources: list[Source]) -
 
 
 async def said(asked: Brief, value: Row) -> tuple[Row, list[Row]]:
-    """This function will return what an analysis says as it may go out, and what was found; raises `OutputBlocked`."""
+    """Return what an analysis says as it may go out, and what was found; raises `OutputBlocked`."""
     return await guardrails.judge_value(asked.version, value)
 
 
 async def result(asked: Brief, made: Row, *, row: Row, schema: Schema | None) -> Row:
-    """This function will return a result as it may go out, with what was found; raises `Failed` for one that may not."""
+    """Return a result as it may go out, with what was found; raises `Failed` for one that may not."""
     shown = {name: made[name] for name in ("output", "citations")}
     try:
         judged, found = await said(asked, shown)

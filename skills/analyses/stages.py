@@ -51,7 +51,7 @@ class Brief:
     output_schema: Schema | None
 
     def task(self) -> str:
-        """This function will write the task that every stage shares."""
+        """Write the task that every stage shares."""
         values = schemas.with_defaults(self.version.input_schema, self.input)
         task = f"<task>\n{templates.parse(self.version.template).render(values)}\n</task>"
         if self.instructions.strip():
@@ -59,7 +59,7 @@ class Brief:
         return task
 
     def answer_schema(self) -> Schema | None:
-        """This function will return the schema of the answer: the caller's own, else the skill's; None for text."""
+        """Return the schema of the answer: the caller's own, else the skill's; None for text."""
         if self.output_schema is not None:
             return self.output_schema
         return schemas.output_schema_for(self.version, schemas.with_defaults(self.version.input_schema, self.input))
@@ -75,7 +75,7 @@ class Question:
 
 
 def check(brief: Brief) -> None:
-    """This function will raise `InvalidRequest` for a brief that no call could be made from."""
+    """Raise `InvalidRequest` for a brief that no call could be made from."""
     schemas.validate(brief.version.input_schema, brief.input, at="/input")
     if brief.output_schema is not None:
         try:
@@ -86,14 +86,14 @@ def check(brief: Brief) -> None:
 
 
 def part_sizes(version: Version, caller: Caller) -> tuple[int, int]:
-    """This function will return how many bytes a part may have and repeat, within what the key may send in a minute."""
+    """Return how many bytes a part may have and repeat, within what the key may send in a minute."""
     fitting = caller.tokens_per_minute - version.max_tokens - _FIXED_BYTES
     part = min(int(version.policy.get("part_bytes", PART_BYTES)), max(1_000, fitting))
     return part, min(int(version.policy.get("overlap_bytes", OVERLAP_BYTES)), part // 4)
 
 
 def read(brief: Brief, *, text: str, place: str, user: str) -> Question:
-    """This function will ask for the findings of one part."""
+    """Ask for the findings of one part."""
     item = _object({"statement": {"type": "string"}, "quote": {"type": "string"}})
     return _question(
         brief,
@@ -106,7 +106,7 @@ def read(brief: Brief, *, text: str, place: str, user: str) -> Question:
 
 
 def merge(brief: Brief, *, text: str, count: int, most: int, user: str) -> Question:
-    """This function will ask to merge so many findings."""
+    """Ask to merge so many findings."""
     sources = citing.with_sources(_object({"statement": {"type": "string"}}), count=count)
     return _question(
         brief,
@@ -119,7 +119,7 @@ def merge(brief: Brief, *, text: str, count: int, most: int, user: str) -> Quest
 
 
 def answer(brief: Brief, *, text: str, count: int, place: str, user: str) -> Question:
-    """This function will ask for the final answer from so many findings."""
+    """Ask for the final answer from so many findings."""
     return _question(
         brief,
         rules=_ANSWER,

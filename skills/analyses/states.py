@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 async def claim(analysis_id: UUID) -> Row | None:
-    """This function will take a queued analysis for this worker; None when it is not waiting any more."""
+    """Take a queued analysis for this worker; None when it is not waiting any more."""
     async with pg.connection() as connection, connection.transaction():
         row = await _one(connection, _CLAIM, {"id": analysis_id, "lease": LEASE_SECONDS})
         if row is not None and row["fence"] == 1:
@@ -31,34 +31,34 @@ async def claim(analysis_id: UUID) -> Row | None:
 
 
 async def renew(analysis_id: UUID, *, fence: int) -> bool:
-    """This function will keep a worker's hold for another `LEASE_SECONDS`; False when it has lost it."""
+    """Keep a worker's hold for another `LEASE_SECONDS`; False when it has lost it."""
     given = {"id": analysis_id, "fence": fence, "lease": LEASE_SECONDS}
     return await pg.execute(_RENEW, given) == 1
 
 
 async def put_back(analysis_id: UUID, *, fence: int, after: float, busy: float, failures: int = 0) -> None:
-    """This function will return an analysis to the queue, to be taken up again after so many seconds."""
+    """Return an analysis to the queue, to be taken up again after so many seconds."""
     given = {"id": analysis_id, "fence": fence, "after": after, "busy": busy, "failures": failures}
     await pg.execute(_PUT_BACK, given)
 
 
 async def pause(analysis_id: UUID, *, fence: int, error: dict[str, Any], busy: float, retry_after: float) -> None:
-    """This function will let an analysis wait for money; it tries again by itself after so many seconds."""
+    """Let an analysis wait for money; it tries again by itself after so many seconds."""
     await _end(analysis_id, State.AWAITING_BUDGET, fence=fence, busy=busy, error=error, retry_after=retry_after)
 
 
 async def fail(analysis_id: UUID, *, fence: int, error: dict[str, Any], busy: float) -> None:
-    """This function will end an analysis that cannot go on, with the reason; what was finished is kept."""
+    """End an analysis that cannot go on, with the reason; what was finished is kept."""
     await _end(analysis_id, State.FAILED, fence=fence, busy=busy, error=error)
 
 
 async def succeed(analysis_id: UUID, *, fence: int, result: dict[str, Any], busy: float) -> None:
-    """This function will end an analysis with its result."""
+    """End an analysis with its result."""
     await _end(analysis_id, State.SUCCEEDED, fence=fence, busy=busy, result=result)
 
 
 async def cancel(tenant_id: int, analysis_id: UUID) -> Row | None:
-    """This function will end an analysis at once; the worker it is with stops within seconds. None if there is none.
+    """End an analysis at once; the worker it is with stops within seconds. None if there is none.
 
     Raises `Conflict` when it has ended already in another way.
     """
@@ -75,7 +75,7 @@ async def cancel(tenant_id: int, analysis_id: UUID) -> Row | None:
 async def resume(
     tenant_id: int, analysis_id: UUID, *, max_tokens: int | None = None, max_micros: int | None = None
 ) -> Row | None:
-    """This function will have an analysis that waits for money or failed go on from its last finished step.
+    """Have an analysis that waits for money or failed go on from its last finished step.
 
     `max_tokens` and `max_micros` replace its envelope. None if there is no such analysis; raises `Conflict`
     when there is nothing to resume.
@@ -90,7 +90,7 @@ async def resume(
 
 
 async def say(connection: Connection, analysis_id: UUID, name: str, data: dict[str, Any]) -> None:
-    """This function will append an event to an analysis, within the caller's transaction."""
+    """Append an event to an analysis, within the caller's transaction."""
     await connection.execute(_SAY, {"id": analysis_id, "name": name, "data": Json(data)})
 
 
@@ -98,7 +98,7 @@ _KEPT = ("reason", "path", "limit", "check", "found", "side")
 
 
 def reason(error: SkillgateError) -> dict[str, Any]:
-    """This function will render an error for keeping: its type, message and the details that explain it."""
+    """Render an error for keeping: its type, message and the details that explain it."""
     kept: dict[str, Any] = {name: error.details[name] for name in _KEPT if name in error.details}
     return {**kept, "type": error.type, "message": error.message}
 
@@ -145,7 +145,7 @@ def _is_repeated(before: Row | None, row: Row) -> bool:
 
 
 async def tell(connection: Connection, row: Row) -> None:
-    """This function will say that an analysis has come to a state, to those who listen and to its callback."""
+    """Say that an analysis has come to a state, to those who listen and to its callback."""
     event = f"{row['kind']}.{row['state']}"
     data = {name: row[name] for name in ("state", "error", "steps_done", "steps_failed")}
     await say(connection, row["id"], event, data)

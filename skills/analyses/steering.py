@@ -15,26 +15,26 @@ _STUCK = (Analysis.State.FAILED, Analysis.State.AWAITING_BUDGET)
 
 
 def public_id(analysis: Analysis) -> str:
-    """This function will name an analysis or a batch as clients know it."""
+    """Name an analysis or a batch as clients know it."""
     return ids.encode(PREFIXES[analysis.kind], analysis.pk)
 
 
 def may_retry(analysis: Analysis) -> bool:
-    """This function will tell whether there is anything to try again."""
+    """Tell whether there is anything to try again."""
     if analysis.deleted_at is not None:
         return False
     return analysis.state in _STUCK or (analysis.state == Analysis.State.SUCCEEDED and analysis.steps_failed > 0)
 
 
 def failed_items(analysis: Analysis) -> QuerySet[AnalysisStep]:
-    """This function will return the items of a batch that have an error, in order."""
+    """Return the items of a batch that have an error, in order."""
     # The column keeps the order of keys, as `json`; what asks for keys is `jsonb`.
     steps = AnalysisStep.objects.filter(analysis=analysis).annotate(said=Cast("output", JSONField()))
     return steps.filter(said__has_key="error").order_by("position")
 
 
 def retry(analysis: Analysis, **by: Any) -> None:
-    """This function will have an analysis go on from its last finished step, and a batch do its failed items again.
+    """Have an analysis go on from its last finished step, and a batch do its failed items again.
 
     `by` is the actor and the address, for the audit log. Raises `Conflict` when there is nothing to try again.
     """

@@ -38,7 +38,7 @@ class Bench:
 
 
 async def do(bench: Bench, step: Row, *, findings: list[Row]) -> None:
-    """This function will do one step and keep its outcome; raises a `Stop` when work has to end."""
+    """Do one step and keep its outcome; raises a `Stop` when work has to end."""
     question = _question(bench, step, findings)
     failures = misfits = 0
     while True:
@@ -99,11 +99,11 @@ class InBulk:
         self._findings = findings
 
     def body(self, step: Row) -> Row:
-        """This function will return the body of the call."""
+        """Return the body of the call."""
         return _question(self._bench, step, self._findings).body
 
     async def keep(self, step: Row, run_id: UUID, usage: RunUsage, answer: Answer) -> None:
-        """This function will keep a step's answer with its booking; raises `answers.Unfit`."""
+        """Keep a step's answer with its booking; raises `answers.Unfit`."""
         question = _question(self._bench, step, self._findings)
         checked = answers.checked(answer, version=question.version, given=question.given)
         done = RunCompleted(run_id, checked.output, [], checked.stop_reason, usage)

@@ -65,7 +65,7 @@ class Submitted:
 
 
 async def submit(caller: Caller, asked: Submission, *, now: datetime) -> Submitted:
-    """This function will write a new analysis with its documents, queued.
+    """Write a new analysis with its documents, queued.
 
     Raises `InvalidRequest` (with the path of the fault), `RequestTooLarge` by the skill's guardrails, or `NotAllowed`;
     nothing is written then.
@@ -84,7 +84,7 @@ async def submit(caller: Caller, asked: Submission, *, now: datetime) -> Submitt
 
 
 async def estimated(caller: Caller, brief: Brief, *, sizes: Sequence[int], now: datetime) -> Row:
-    """This function will guess what an analysis of documents of so many bytes takes: calls, tokens and cost."""
+    """Guess what an analysis of documents of so many bytes takes: calls, tokens and cost."""
     part, overlap = stages.part_sizes(brief.version, caller)
     counts = [max(1, math.ceil((size - overlap) / (part - overlap))) for size in sizes]
     calls = planning.expected_steps(sum(counts))

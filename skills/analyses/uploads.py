@@ -21,7 +21,7 @@ _TAKEN = "txt, md, html, pdf, docx and csv"
 
 
 async def keep(files: list[Any]) -> list[Sent]:
-    """This function will look at uploaded files and move them to where workers read them.
+    """Look at uploaded files and move them to where workers read them.
 
     Raises `UnsupportedMediaType`, `RequestTooLarge` or `InvalidRequest`; nothing is kept then.
     """
@@ -40,7 +40,7 @@ async def keep(files: list[Any]) -> list[Sent]:
 
 
 def discard(kept: list[Sent]) -> None:
-    """This function will delete files that no analysis came of."""
+    """Delete files that no analysis came of."""
     for one in kept:
         if one.path:
             (documents.folder() / one.path).unlink(missing_ok=True)

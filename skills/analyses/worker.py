@@ -17,12 +17,12 @@ Answer = TypeVar("Answer")
 
 
 def run(work: Callable[[], Awaitable[Answer]]) -> Answer:
-    """This function will do asynchronous work to its end, on a loop that listens for revocations and leaves nothing open."""
+    """Do asynchronous work to its end, on a loop that listens for revocations and leaves nothing open."""
     return asyncio.run(_within_lifetime(work))
 
 
 async def perform(analysis_id: UUID) -> list[UUID]:
-    """This function will work on an analysis; returns the ids of those to announce next."""
+    """Work on an analysis; returns the ids of those to announce next."""
     await engine.work(analysis_id)
     return await dispatch.due()
 
@@ -34,7 +34,7 @@ async def _within_lifetime(work: Callable[[], Awaitable[Answer]]) -> Answer:
 
 @asynccontextmanager
 async def lifetime() -> AsyncIterator[None]:
-    """This function will start and end what runs beside the work on the running loop."""
+    """Start and end what runs beside the work on the running loop."""
     await background.start()
     try:
         yield

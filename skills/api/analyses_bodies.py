@@ -109,12 +109,12 @@ NUMBER_FIELDS = frozenset(["version", "max_tokens", "max_cost_usd"])
 
 
 def micros(dollars: Any) -> int | None:
-    """This function will turn dollars as sent into micro-dollars, rounded down."""
+    """Turn dollars as sent into micro-dollars, rounded down."""
     return None if dollars is None else int(Decimal(str(dollars)) * money.MICROS_PER_DOLLAR)
 
 
 def described(row: dict[str, Any]) -> dict[str, Any]:
-    """This function will render an analysis."""
+    """Render an analysis."""
     public_id = ids.encode(PREFIX, row["id"])
     done, total = row["steps_done"], max(row["steps_total"], row["steps_done"], 1)
     is_done = row["state"] == Analysis.State.SUCCEEDED
@@ -153,12 +153,12 @@ def described(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def estimate(guessed: dict[str, Any]) -> dict[str, Any]:
-    """This function will render what an analysis was expected to take."""
+    """Render what an analysis was expected to take."""
     return {**guessed, "cost_usd": money.decimal(guessed.get("cost_micros", 0))}
 
 
 def result(row: dict[str, Any]) -> dict[str, Any]:
-    """This function will render what an analysis came to."""
+    """Render what an analysis came to."""
     return {"id": ids.encode(PREFIX, row["id"]), "type": "analysis_result", "skill": row["skill"], **row["result"]}
 
 

@@ -43,7 +43,7 @@ class LinesParser(BaseParser):
     media_type = JSON_LINES
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
-        """This function will keep the body in a temporary file; raises `RequestTooLarge`."""
+        """Keep the body in a temporary file; raises `RequestTooLarge`."""
         kept = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the request is over
         size = 0
         while chunk := stream.read(_CHUNK):

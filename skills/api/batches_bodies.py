@@ -82,7 +82,7 @@ RESULTS: dict[Any, Any] = {
 
 
 def check(body: Any) -> dict[str, Any]:
-    """This function will return a JSON body that fits, but for its items; raises `InvalidRequest`."""
+    """Return a JSON body that fits, but for its items; raises `InvalidRequest`."""
     checked = bodies.check(_BESIDE_ITEMS, body)
     if not isinstance(checked["items"], list):
         raise InvalidRequest("/items: a list of items is needed.", path="/items")
@@ -90,7 +90,7 @@ def check(body: Any) -> dict[str, Any]:
 
 
 def terms(query: Mapping[str, str]) -> dict[str, Any]:
-    """This function will read the terms that come beside a body in JSON Lines, in the URL; raises `InvalidRequest`."""
+    """Read the terms that come beside a body in JSON Lines, in the URL; raises `InvalidRequest`."""
     given: dict[str, Any] = dict(query.items())
     try:
         for name in _NUMBERS:
@@ -104,7 +104,7 @@ def terms(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def described(row: dict[str, Any]) -> dict[str, Any]:
-    """This function will render a batch."""
+    """Render a batch."""
     done, total, failed = row["steps_done"], row["steps_total"], row["steps_failed"]
     public_id = ids.encode(PREFIX, row["id"])
     base = f"/v1/batches/{public_id}"
@@ -127,7 +127,7 @@ def described(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def line(step: dict[str, Any]) -> dict[str, Any]:
-    """This function will render what became of one item."""
+    """Render what became of one item."""
     output = step["output"]
     status = "pending" if output is None else "failed" if "error" in output else "succeeded"
     return {"index": step["position"], "id": step["input"]["id"], "status": status, **(output or {})}

@@ -69,7 +69,7 @@ GONE = {
 
 
 def check(schema: dict[str, Any], body: Any) -> dict[str, Any]:
-    """This function will return a body that fits its schema.
+    """Return a body that fits its schema.
 
     Raises `InvalidRequest` naming the fields at fault, and parameters that the API no longer takes.
     """

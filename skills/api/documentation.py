@@ -97,7 +97,7 @@ _RUN["properties"]["guardrails"] = FINDINGS
 
 
 def listed(one: Schema) -> Schema:
-    """This function will describe a page of a list."""
+    """Describe a page of a list."""
     after = "For `after`, to see the next page."
     return form(
         {
@@ -109,7 +109,7 @@ def listed(one: Schema) -> Schema:
 
 
 def of_work(one: Schema) -> tuple[dict[int, Schema], ...]:
-    """This function will describe what is worked on in the background: taken in, one, many, cancelled, resumed."""
+    """Describe what is worked on in the background: taken in, one, many, cancelled, resumed."""
     taken_in = answers(one, 400, 403, 404, 409, 413, 415, 422)
     return (
         {202 if status == 200 else status: answer for status, answer in taken_in.items()},
@@ -132,7 +132,7 @@ _EVENTS = {
 
 
 def streamed(*errors: int) -> dict[Any, Any]:
-    """This function will describe a stream of events; the errors are those that come before its first event."""
+    """Describe a stream of events; the errors are those that come before its first event."""
     refused = {status: schema for status, schema in answers({}, *errors).items() if status != 200}
     return {(200, "text/event-stream"): _EVENTS, **refused}
 

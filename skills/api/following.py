@@ -22,7 +22,7 @@ _SILENCE_SECONDS = 15.0
 
 
 async def answered(request: Request, caller: Caller, analysis_id: UUID, *, kind: str) -> Any:
-    """This function will answer with events from the one after `Last-Event-ID` on: as a stream, or those so far as JSON."""
+    """Answer with events from the one after `Last-Event-ID` on: as a stream, or those so far as JSON."""
     after = number(request.headers.get("last-event-id") or request.query_params.get("after"))
     if EVENT_STREAM not in request.headers.get("accept", ""):
         found = await reading.events(analysis_id, after=after)
@@ -34,7 +34,7 @@ async def answered(request: Request, caller: Caller, analysis_id: UUID, *, kind:
 
 
 def opened(caller: Caller, public_id: str, *, after: str | None) -> Opened:
-    """This function will follow an analysis or a batch on a socket; what is wrong with it comes with the first frame.
+    """Follow an analysis or a batch on a socket; what is wrong with it comes with the first frame.
 
     Raises `NotAllowed`, `NotFound` for an id that is none, or `InvalidRequest`.
     """
@@ -50,7 +50,7 @@ def opened(caller: Caller, public_id: str, *, after: str | None) -> Opened:
 
 
 def number(text: str | None) -> int:
-    """This function will read the id of an event; what is none means the start."""
+    """Read the id of an event; what is none means the start."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 

@@ -14,7 +14,7 @@ class FileParser(MultiPartParser):
 
 
 def read_form(data: Any) -> tuple[dict[str, Any], list[Any]]:
-    """This function will part a form into the body that JSON would have, and its files."""
+    """Part a form into the body that JSON would have, and its files."""
     body: dict[str, Any] = {}
     files: list[Any] = []
     for name, values in data.lists():

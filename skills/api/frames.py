@@ -21,7 +21,7 @@ class Encoder:
         self._number = 0
 
     def __call__(self, said: RunEvent) -> list[Frame]:
-        """This function will return the frames of one event of a run."""
+        """Return the frames of one event of a run."""
         frames = [self._frame(name, data) for name, data in self._named(said)]
         if isinstance(said, RunCompleted | RunFailed):
             frames.append(Frame(self._number + 1, DONE, is_last=True))
@@ -65,7 +65,7 @@ def _usage(used: RunUsage) -> list[_Named]:
 
 
 def after(run_id: str, last_event_id: str) -> int | None:
-    """This function will read the number out of the id of a run's event; None when it is not one."""
+    """Read the number out of the id of a run's event; None when it is not one."""
     head, _, digits = last_event_id.rpartition("-")
     if head != run_id or not digits.isascii() or not digits.isdigit() or len(digits) > 9:
         return None
@@ -73,7 +73,7 @@ def after(run_id: str, last_event_id: str) -> int | None:
 
 
 def as_text(frame: Frame, *, socket_run: str) -> str | None:
-    """This function will return a frame as a WebSocket message for the run its client calls `socket_run`.
+    """Return a frame as a WebSocket message for the run its client calls `socket_run`.
 
     None for the end of the stream, which a socket does not need. The frame's JSON is taken over as it is.
     """

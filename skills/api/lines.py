@@ -31,7 +31,7 @@ class Line:
         self._said_at = self._loop.time()
 
     async def __aenter__(self) -> Self:
-        """This function will begin to read."""
+        """Begin to read."""
         self._reading = self._loop.create_task(self._read())
         self._silence = self._loop.call_later(SILENCE_SECONDS, self._mind_silence)
         return self
@@ -39,18 +39,18 @@ class Line:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """This function will stop reading."""
+        """Stop reading."""
         self._silence.cancel()
         self._reading.cancel()
         with suppress(asyncio.CancelledError):
             await self._reading
 
     def __aiter__(self) -> Self:
-        """This function will return the line itself."""
+        """Return the line itself."""
         return self
 
     async def __anext__(self) -> bytes:
-        """This function will wait for something to send."""
+        """Wait for something to send."""
         while not self._ready:
             if self._error is not None:
                 raise self._error
@@ -64,7 +64,7 @@ class Line:
         return ready[0] if len(ready) == 1 else b"".join(ready)
 
     def cut(self, error: SkillgateError) -> None:
-        """This function will end the line with an error, after what was read before."""
+        """End the line with an error, after what was read before."""
         self._error = self._error or error
         self._news.set()
 

@@ -99,7 +99,7 @@ class ModelView(AsyncAPIView):
 
 
 async def answer(request: Request, ask: Ask) -> HttpResponseBase:
-    """This function will wait for the whole message; a repeated call is made only once."""
+    """Wait for the whole message; a repeated call is made only once."""
 
     async def work() -> Answer:
         relay = await messages.start(ask)
@@ -114,7 +114,7 @@ async def answer(request: Request, ask: Ask) -> HttpResponseBase:
 
 
 def betas(request: Any) -> str:
-    """This function will return the `anthropic-beta` header. Raises `InvalidRequest` for one that is no list of names."""
+    """Return the `anthropic-beta` header. Raises `InvalidRequest` for one that is no list of names."""
     header = str(request.headers.get("anthropic-beta", "")).strip()
     if header and not _BETAS.fullmatch(header):
         raise InvalidRequest("anthropic-beta: must be up to 32 names, separated by commas", path="anthropic-beta")

@@ -31,19 +31,19 @@ class Opened:
     run: Run | None = None
 
     def all_headers(self) -> dict[str, str]:
-        """This function will return all headers, also those that are known only once the first frame is there."""
+        """Return all headers, also those that are known only once the first frame is there."""
         return self.headers if self.run is None else {**self.headers, **rendering.cache_header(self.run.cache)}
 
 
 async def opened(order: Order, *, body: dict[str, Any], operation: str, key: str | None) -> Opened:
-    """This function will open the stream of an order; `operation` and `body` are what its `key`, if any, stands for."""
+    """Open the stream of an order; `operation` and `body` are what its `key`, if any, stands for."""
     if key is not None:
         return await open_once(order, key=key, said=idempotency.digest(operation, body))
     return await open_stream(order, is_resumable=bool(body.get("resumable")))
 
 
 async def open_stream(order: Order, *, is_resumable: bool) -> Opened:
-    """This function will start a run and return its stream; raises what `runs.start` raises.
+    """Start a run and return its stream; raises what `runs.start` raises.
 
     A resumable run is recorded and goes on when its client leaves; without Redis it is not resumable.
     """
@@ -59,7 +59,7 @@ async def open_stream(order: Order, *, is_resumable: bool) -> Opened:
 
 
 async def open_once(order: Order, *, key: str, said: bytes) -> Opened:
-    """This function will open the stream of a call with an idempotency key: a new one, or the one it began before.
+    """Open the stream of a call with an idempotency key: a new one, or the one it began before.
 
     Raises what `runs.start` and `idempotency.claim` raise.
     """
@@ -67,12 +67,12 @@ async def open_once(order: Order, *, key: str, said: bytes) -> Opened:
 
 
 def open_again(caller: Caller, *, run_id: UUID, after: int) -> Opened:
-    """This function will return a recorded stream from after a number on; errors come with the first frame."""
+    """Return a recorded stream from after a number on; errors come with the first frame."""
     return Opened(replay.follow(run_id, family_id=caller.family_id, after=after))
 
 
 def public_id(run: Run) -> str:
-    """This function will return a run's id as clients know it."""
+    """Return a run's id as clients know it."""
     return ids.encode("run", run.id)
 
 
@@ -151,7 +151,7 @@ async def _kept(answer: Kept) -> Frames:
 
 
 async def primed(frames: Frames) -> Frames:
-    """This function will wait for the first frame, so that what goes wrong before it is an ordinary error."""
+    """Wait for the first frame, so that what goes wrong before it is an ordinary error."""
     first = await anext(frames)
 
     async def all_of_them() -> Frames:

@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 async def page(query: QueryDict, tenant_id: int, *, kind: str, described: Callable[[Row], Row]) -> Row:
-    """This function will return the page of a tenant's list, the newest first, that a URL asks for.
+    """Return the page of a tenant's list, the newest first, that a URL asks for.
 
     Raises `InvalidRequest`.
     """

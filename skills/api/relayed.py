@@ -22,7 +22,7 @@ from skills.messages import Ask, Relay, Relayed
 
 
 async def stream(request: Request, ask: Ask) -> HttpResponseBase:
-    """This function will answer with Claude's events; a repeated call, by its `Idempotency-Key`, with the same ones.
+    """Answer with Claude's events; a repeated call, by its `Idempotency-Key`, with the same ones.
 
     A call that fails before its first event raises its error, which is then a plain HTTP answer.
     """

@@ -11,7 +11,7 @@ CACHE_HEADER = "X-Skillgate-Cache"
 
 
 def usage(used: RunUsage) -> dict[str, Any]:
-    """This function will render what a run used, in Anthropic's names plus totals and cost."""
+    """Render what a run used, in Anthropic's names plus totals and cost."""
     tokens = used.tokens
     return {
         "input_tokens": tokens.input,
@@ -28,31 +28,31 @@ def usage(used: RunUsage) -> dict[str, Any]:
 
 
 def route(chosen: Route | None) -> dict[str, Any] | None:
-    """This function will render why a model answered."""
+    """Render why a model answered."""
     return None if chosen is None else {"kind": chosen.kind, "reason": chosen.reason}
 
 
 def cache(state: CacheState | None) -> dict[str, Any] | None:
-    """This function will render what the response cache had to do with a run; None for a skill that keeps no answers."""
+    """Render what the response cache had to do with a run; None for a skill that keeps no answers."""
     if state is None:
         return None
     return {"hit": state.outcome == "hit", "outcome": state.outcome, "age_seconds": state.age_seconds}
 
 
 def cache_header(state: CacheState | None) -> dict[str, str]:
-    """This function will render the same as a header."""
+    """Render the same as a header."""
     return {CACHE_HEADER: "off" if state is None else state.outcome}
 
 
 def fallback(done: RunCompleted) -> dict[str, Any] | None:
-    """This function will say for which model another, or the skill's fixed answer, stood in, and why; None when none did."""
+    """Say for which model another, or the skill's fixed answer, stood in, and why; None when none did."""
     if done.fallback is None:
         return None
     return {"from": done.fallback.from_model, "reason": done.fallback.reason, "is_fixed_answer": not done.model}
 
 
 def completed(done: RunCompleted, *, version: Version, model: str) -> dict[str, Any]:
-    """This function will render a run's answer."""
+    """Render a run's answer."""
     return {
         "id": ids.encode("run", done.run_id),
         "type": "run",
@@ -72,5 +72,5 @@ def completed(done: RunCompleted, *, version: Version, model: str) -> dict[str, 
 
 
 def guarded(done: RunCompleted) -> dict[str, Any]:
-    """This function will tell what the skill's guardrails found, if they found anything."""
+    """Tell what the skill's guardrails found, if they found anything."""
     return {"guardrails": done.guardrails} if done.guardrails else {}

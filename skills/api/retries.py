@@ -40,13 +40,13 @@ Work = Callable[[], Awaitable[Answer]]
 
 
 def key_of(request: Request) -> str | None:
-    """This function will return the request's idempotency key; raises `InvalidRequest` for one that cannot be used."""
+    """Return the request's idempotency key; raises `InvalidRequest` for one that cannot be used."""
     key = request.headers.get(HEADER)
     return None if key is None else idempotency.checked_key(key)
 
 
 async def once(request: Request, caller: Caller, work: Work, *, body: Any = None) -> HttpResponseBase:
-    """This function will answer a request by `work`, at most once for each idempotency key.
+    """Answer a request by `work`, at most once for each idempotency key.
 
     `work` answers what happened after something was sent upstream, and raises what was refused
     before; `body` stands for the request where it is a form. Raises what `work` and `idempotency.claim` raise.
@@ -59,7 +59,7 @@ async def once(request: Request, caller: Caller, work: Work, *, body: Any = None
 
 
 async def detached(work: Awaitable[Result]) -> Result:
-    """This function will wait for work that goes on when the one who waits is gone."""
+    """Wait for work that goes on when the one who waits is gone."""
     outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
     loops.start(_fulfil(outcome, work), name="a call with an idempotency key")
     return await outcome

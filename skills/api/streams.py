@@ -37,7 +37,7 @@ class EventStream(StreamingHttpResponse):
         self._body = body
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """This function will hand out the generator itself: wrapped in another it would be closed late."""
+        """Hand out the generator itself: wrapped in another it would be closed late."""
         return self._body
 
 
@@ -96,14 +96,14 @@ def _after(run_id: str, last_event_id: str) -> int:
 
 
 async def respond(request: Request, caller: Caller, opened: Opened) -> EventStream:
-    """This function will answer with a stream; what goes wrong before its first frame is raised."""
+    """Answer with a stream; what goes wrong before its first frame is raised."""
     first = await opening.primed(opened.frames)
     body = relayed(first, caller=caller, request_id=request_id_of(request))
     return EventStream(body, headers=opened.all_headers())
 
 
 async def relayed(source: Frames, *, caller: Caller, request_id: str | None) -> AsyncGenerator[bytes, None]:
-    """This function will yield a stream as it is sent, kept alive, to its end or until the caller may hear no more.
+    """Yield a stream as it is sent, kept alive, to its end or until the caller may hear no more.
 
     A run of the caller's own ends by itself then and says so; only what others began is cut off.
     """

@@ -19,7 +19,7 @@ from tenants.keys import Caller
 
 
 async def answer(request: Request, order: runs.Order) -> HttpResponseBase:
-    """This function will run an order to its end and render the answer with limit headers; a repeated one only once."""
+    """Run an order to its end and render the answer with limit headers; a repeated one only once."""
 
     async def work() -> Answer:
         run = await runs.start(order)
@@ -34,7 +34,7 @@ async def answer(request: Request, order: runs.Order) -> HttpResponseBase:
 
 
 async def resolve(caller: Caller, name: str, *, label: str | None = None, version: int | None = None) -> Version:
-    """This function will find the version a caller's run gets; a skill outside the key's scope is refused by name."""
+    """Find the version a caller's run gets; a skill outside the key's scope is refused by name."""
     found = await catalog.resolve(caller.tenant_id, name, label=label, version=version, sticky=str(caller.family_id))
     if not caller.may_run(found.skill):
         raise NotAllowed(f"This key may not run the skill {found.skill!r}. Ask the tenant's admin for the scope.")
@@ -101,7 +101,7 @@ class CompletionsView(AsyncAPIView):
 def order(
     request: Any, caller: Caller, version: Version, body: dict[str, Any], *, entry_point: str = "rest"
 ) -> runs.Order:
-    """This function will make the order for a checked body."""
+    """Make the order for a checked body."""
     return runs.Order(
         caller=caller,
         version=version,
@@ -115,6 +115,6 @@ def order(
 
 
 def freshness(cache_control: str) -> Freshness:
-    """This function will read what a caller wants of kept answers: `no-store` keeps nothing, `no-cache` asks anew."""
+    """Read what a caller wants of kept answers: `no-store` keeps nothing, `no-cache` asks anew."""
     wanted = {part.strip().lower() for part in cache_control.split(",")}
     return "private" if "no-store" in wanted else "new" if "no-cache" in wanted else "any"

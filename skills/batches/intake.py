@@ -48,7 +48,7 @@ class Order:
 
 
 async def submit(caller: Caller, order: Order, *, now: datetime) -> Submitted:
-    """This function will write a new batch with its items, queued.
+    """Write a new batch with its items, queued.
 
     Raises `InvalidRequest` naming the item at fault, `RequestTooLarge` or `NotAllowed`; nothing is written then.
     """

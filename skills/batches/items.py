@@ -38,7 +38,7 @@ class Bench:
 
 
 async def proceed(hold: Hold, row: Row) -> None:
-    """This function will work on a batch until every item is done; raises a `Stop` when work has to end."""
+    """Work on a batch until every item is done; raises a `Stop` when work has to end."""
     bench = await _prepare(hold, row)
     await envelope.reconcile(row["tenant_id"], row["id"])
     most = lanes.share(bench.caller, most=PARALLEL_ITEMS)
@@ -71,13 +71,13 @@ class InBulk:
         self._bench = bench
 
     def body(self, step: Row) -> Row:
-        """This function will return the body of the call."""
+        """Return the body of the call."""
         order = _order(self._bench, step)
         version, user = self._bench.version, self._bench.caller.public_id
         return requests.build(version, order.input, max_tokens=order.max_tokens, metadata_user=user)
 
     async def keep(self, step: Row, run_id: UUID, usage: RunUsage, answer: Answer) -> None:
-        """This function will keep an item's answer with its booking; raises `answers.Unfit`."""
+        """Keep an item's answer with its booking; raises `answers.Unfit`."""
         checked = answers.checked(answer, version=self._bench.version, given=step["input"]["input"])
         said: Row = {"output": checked.output, "citations": checked.citations, "stop_reason": checked.stop_reason}
         said["model"] = self.body(step)["model"]
@@ -106,7 +106,7 @@ async def _prepare(hold: Hold, row: Row) -> Bench:
 
 
 async def do(bench: Bench, item: Row) -> None:
-    """This function will run one item and keep its answer or its error; raises a `Stop` when work has to end."""
+    """Run one item and keep its answer or its error; raises a `Stop` when work has to end."""
     failures = 0
     while True:
         bench.hold.check()

@@ -35,7 +35,7 @@ class Checked:
     _names: set[str] = field(default_factory=set)
 
     def steps(self, items: Iterable[Any]) -> Iterator[list[dict[str, Any]]]:
-        """This function will yield steps, some hundred at a time; raises `InvalidRequest` naming the item at fault."""
+        """Yield steps, some hundred at a time; raises `InvalidRequest` naming the item at fault."""
         chunk: list[dict[str, Any]] = []
         for item in items:
             chunk.append(self._step(item))
@@ -66,7 +66,7 @@ class Checked:
 
 
 def parsed(file: BinaryIO) -> Iterator[Any]:
-    """This function will yield the objects of a file in JSON Lines; raises `InvalidRequest` with the number of the line."""
+    """Yield the objects of a file in JSON Lines; raises `InvalidRequest` with the number of the line."""
     number = 0
     while line := file.readline(MOST_LINE_BYTES + 1):
         number += 1

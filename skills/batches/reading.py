@@ -11,7 +11,7 @@ Row = dict[str, Any]
 
 
 async def results(batch_id: UUID) -> AsyncGenerator[list[Row], None]:
-    """This function will yield all items with what became of them, in order."""
+    """Yield all items with what became of them, in order."""
     after = -1
     while rows := await pg.fetch_all(_ITEMS, {"id": batch_id, "after": after, "most": _AT_ONCE}):
         yield rows

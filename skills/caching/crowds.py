@@ -57,7 +57,7 @@ class Lead:
         self._ended = asyncio.Event()
 
     async def share(self, entry: Entry) -> None:
-        """This function will hand an answer to all who wait for it, and have it kept where that is possible."""
+        """Hand an answer to all who wait for it, and have it kept where that is possible."""
         self.shared = entry
         packed = entry.pack()
         if packed is not None:
@@ -67,28 +67,28 @@ class Lead:
         self.leave()
 
     def leave(self) -> None:
-        """This function will end the lead; without an answer shared the next in the crowd has it. Again does nothing."""
+        """End the lead; without an answer shared the next in the crowd has it. Again does nothing."""
         if self._renewal is not None:
             self._renewal.cancel()
             self._renewal = None
         self._ended.set()
 
     def decline(self) -> None:
-        """This function will leave the lead for a reason of the caller's own, which says nothing of the next one's call."""
+        """Leave the lead for a reason of the caller's own, which says nothing of the next one's call."""
         self.is_declined = True
         self.leave()
 
     async def ended(self) -> None:
-        """This function will wait until the lead was left."""
+        """Wait until the lead was left."""
         await self._ended.wait()
 
     def hold(self) -> None:
-        """This function will say that Redis knows of the lead, which is renewed from now on."""
+        """Say that Redis knows of the lead, which is renewed from now on."""
         self._is_held = True
         self._renewal = loops.start(self._renew_forever(), name=f"lead of {self.key.skill}")
 
     async def let_go(self) -> None:
-        """This function will end the lead and tell Redis that it is free."""
+        """End the lead and tell Redis that it is free."""
         self.leave()
         if self._is_held:
             self._is_held = False
@@ -96,7 +96,7 @@ class Lead:
                 await store.leave(self.key, owner=self.owner)
 
     def again(self) -> "Lead":
-        """This function will return the lead for the next in the crowd, which Redis takes for the same."""
+        """Return the lead for the next in the crowd, which Redis takes for the same."""
         following = Lead(self.key, ttl_seconds=self._ttl_seconds)
         following.owner, following._is_held = self.owner, self._is_held
         return following
@@ -125,14 +125,14 @@ class Seat:
         return self.outcome.done()
 
     def give(self, outcome: Outcome) -> bool:
-        """This function will hand over what the crowd came to; False when nobody takes it."""
+        """Hand over what the crowd came to; False when nobody takes it."""
         if self.outcome.done():
             return False
         self.outcome.set_result(outcome)
         return True
 
     def leave(self) -> None:
-        """This function will free the seat; a lead that was handed to it meanwhile goes on to the next."""
+        """Free the seat; a lead that was handed to it meanwhile goes on to the next."""
         if not self.outcome.cancel() and not self.outcome.cancelled():
             outcome = self.outcome.result()
             if isinstance(outcome, Lead):
@@ -156,7 +156,7 @@ class _Crowd:
         self._ttl_seconds = ttl_seconds
 
     async def run(self) -> None:
-        """This function will go on until nobody waits any more."""
+        """Go on until nobody waits any more."""
         while self._waiting():
             await self._serve()
             self.looked = asyncio.get_running_loop().create_future()  # who comes from here on is in for another look
@@ -218,7 +218,7 @@ class _Crowd:
         return bool(self.seats)
 
     def give_all(self, outcome: Outcome) -> None:
-        """This function will hand one outcome to everybody who waits."""
+        """Hand one outcome to everybody who waits."""
         while self.seats:
             self.seats.popleft().give(outcome)
         self._is_looked()
@@ -232,7 +232,7 @@ _crowds: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Key, _Crowd]] = WeakK
 
 
 async def enter(key: Key, *, ttl_seconds: int) -> Found | Lead | Alone | Seat:
-    """This function will join the crowd of a key: the answer, the lead, or a seat to wait in.
+    """Join the crowd of a key: the answer, the lead, or a seat to wait in.
 
     A seat must be left, and a lead too. It takes as long as a look into Redis, which a crowd shares.
     """
@@ -254,7 +254,7 @@ async def enter(key: Key, *, ttl_seconds: int) -> Found | Lead | Alone | Seat:
 
 
 async def take_over(key: Key, *, ttl_seconds: int) -> Lead:
-    """This function will return the lead whoever has it, for a call that wants a new answer and has it kept."""
+    """Return the lead whoever has it, for a call that wants a new answer and has it kept."""
     lead = Lead(key, ttl_seconds=ttl_seconds)
     try:
         await store.take(key, owner=lead.owner)
@@ -266,7 +266,7 @@ async def take_over(key: Key, *, ttl_seconds: int) -> Lead:
 
 
 def count(outcome: str) -> None:
-    """This function will count a call as hit, wait (handed over by another), miss, refresh or off."""
+    """Count a call as hit, wait (handed over by another), miss, refresh or off."""
     ANSWERS.labels(outcome).inc()
 
 

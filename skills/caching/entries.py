@@ -27,13 +27,13 @@ class Entry:
     findings: list[dict[str, Any]] = field(default_factory=list)
 
     def pieces(self) -> Iterator[str]:
-        """This function will yield the text of an answer in pieces, as a stream of it would come."""
+        """Yield the text of an answer in pieces, as a stream of it would come."""
         text = self.output if isinstance(self.output, str) else ""
         for start in range(0, len(text), _PIECE):
             yield text[start : start + _PIECE]
 
     def pack(self) -> bytes | None:
-        """This function will write the entry down; None when it is too large to keep."""
+        """Write the entry down; None when it is too large to keep."""
         plain = json.dumps(asdict(self), separators=(",", ":")).encode()
         if len(plain) > _LARGEST_PLAIN:
             return None
@@ -42,7 +42,7 @@ class Entry:
 
 
 def unpack(packed: bytes) -> Entry | None:
-    """This function will read an entry; None for what this code did not write."""
+    """Read an entry; None for what this code did not write."""
     inflating = zlib.decompressobj()
     try:
         plain = inflating.decompress(packed, _LARGEST_PLAIN)

@@ -28,7 +28,7 @@ class Key:
 
 
 def key_of(caller: Caller, version: Version, body: dict[str, Any], *, models: Iterable[str]) -> Key:
-    """This function will return the key of a request: everything that an answer depends on, and of the caller the tenant.
+    """Return the key of a request: everything that an answer depends on, and of the caller the tenant.
 
     `models` are those that may answer: the one that was chosen, or all that a choice is still to be made among.
     """

@@ -11,7 +11,7 @@ PREFIXES = ("documents", "template")
 
 
 def faults(given: Any) -> Iterator[Fault]:
-    """This function will yield what is wrong with a `cache` policy, each with its path below `policy/cache`."""
+    """Yield what is wrong with a `cache` policy, each with its path below `policy/cache`."""
     if not isinstance(given, dict) or set(given) != {"ttl_seconds"}:
         yield "", "must be an object with `ttl_seconds`, and nothing else."
         return
@@ -21,7 +21,7 @@ def faults(given: Any) -> Iterator[Fault]:
 
 
 def prefix_faults(given: Any) -> Iterator[Fault]:
-    """This function will yield what is wrong with a `prompt_cache` policy, each with its path below it."""
+    """Yield what is wrong with a `prompt_cache` policy, each with its path below it."""
     if not isinstance(given, dict) or not set(given) <= {"prefixes", "lifetime"} or "prefixes" not in given:
         yield "", "must be an object with `prefixes` and at most a `lifetime`."
         return

@@ -42,7 +42,7 @@ class Looked:
 
 
 async def seek(key: Key, *, owner: str) -> Looked:
-    """This function will find an answer, or take the lead for it if nobody has that."""
+    """Find an answer, or take the lead for it if nobody has that."""
     answer = await _script.run(key, "seek", owner, _LEASE)
     if answer[0] == b"found":
         return Looked("found", int(answer[1]), answer[2])
@@ -50,29 +50,29 @@ async def seek(key: Key, *, owner: str) -> Looked:
 
 
 async def take(key: Key, *, owner: str) -> None:
-    """This function will take the lead from whoever has it."""
+    """Take the lead from whoever has it."""
     await _script.run(key, "take", owner, _LEASE)
 
 
 async def renew(key: Key, *, owner: str) -> None:
-    """This function will keep a lead for another `LEASE_SECONDS`."""
+    """Keep a lead for another `LEASE_SECONDS`."""
     await _script.run(key, "renew", owner, _LEASE)
 
 
 async def keep(key: Key, packed: bytes, *, owner: str, ttl_seconds: int) -> bool:
-    """This function will keep an answer and tell who waits for it; not when another has taken the lead since, or it was purged."""
+    """Keep an answer and tell who waits for it; not when another has taken the lead since, or it was purged."""
     prefix = _prefix(key.tenant_id)
     said = ("keep", owner, ttl_seconds * 1_000, packed, key.member, MOST_ENTRIES, prefix, control.channel(), _note(key))
     return bool((await _script.run(key, *said))[0] == b"kept")
 
 
 async def leave(key: Key, *, owner: str) -> None:
-    """This function will give up a lead and tell who waits for it."""
+    """Give up a lead and tell who waits for it."""
     await _script.run(key, "leave", owner, control.channel(), _note(key))
 
 
 def purge(tenant_id: int, *, skill: str | None = None) -> int:
-    """This function will remove a tenant's answers, of one skill or all, and return how many; synchronous.
+    """Remove a tenant's answers, of one skill or all, and return how many; synchronous.
 
     What is under way now is not kept. Raises `Unavailable` without Redis.
     """

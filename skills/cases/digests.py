@@ -11,12 +11,12 @@ from tenants.models import Tenant
 
 
 def of_skill(skill: Skill, *, tenant: Tenant) -> str:
-    """This function will return the digest of a tenant's present cases for a skill."""
+    """Return the digest of a tenant's present cases for a skill."""
     found = SkillCase.objects.filter(skill=skill, tenant=tenant)
     return of_cases(found.values_list("name", "input", "expect"))
 
 
 def of_cases(cases: Iterable[tuple[str, Any, Any]]) -> str:
-    """This function will return the digest of cases given as name, input, expectation; their order is of no matter."""
+    """Return the digest of cases given as name, input, expectation; their order is of no matter."""
     written = sorted(json.dumps(case, ensure_ascii=True, separators=(",", ":")) for case in cases)
     return hashlib.sha256("\n".join(written).encode()).hexdigest()

@@ -15,13 +15,13 @@ TASK = "skills.run_cases"
 
 
 def announce(started: Sequence[CaseRun]) -> None:
-    """This function will send workers to runs, once the transaction under way has committed."""
+    """Send workers to runs, once the transaction under way has committed."""
     run_ids = [run.pk for run in started]
     transaction.on_commit(lambda: publish(run_ids))
 
 
 def publish(run_ids: Sequence[int]) -> None:
-    """This function will send a message for each; one that cannot be sent is sent later by the timetable."""
+    """Send a message for each; one that cannot be sent is sent later by the timetable."""
     for run_id in run_ids:
         try:
             current_app.send_task(TASK, args=[run_id], queue=QUEUE, retry=False)

@@ -23,7 +23,7 @@ _SHOWN = 200
 
 
 def check(expect: Any) -> None:
-    """This function will raise InvalidRequest, with the path of the fault, unless it is an expectation."""
+    """Raise InvalidRequest, with the path of the fault, unless it is an expectation."""
     if not isinstance(expect, dict):
         raise _refusal("", "An expectation is a JSON object.")
     if len(text_of(expect)) > MOST_BYTES:
@@ -35,12 +35,12 @@ def check(expect: Any) -> None:
 
 
 def faults(expect: Expect, output: Any, *, milliseconds: int) -> list[str]:
-    """This function will say in what an answer falls short; `expect` was checked before."""
+    """Say in what an answer falls short; `expect` was checked before."""
     return [fault for name, wanted in expect.items() for fault in _TRIALS[name](wanted, output, milliseconds)]
 
 
 def text(output: Any) -> str:
-    """This function will return an answer as text; JSON as it is written."""
+    """Return an answer as text; JSON as it is written."""
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
 
 

@@ -18,7 +18,7 @@ _LONGEST_NAME = 100
 
 
 def of_skill(skill: Skill, *, tenant: Tenant) -> list[SkillCase]:
-    """This function will return a tenant's cases for a skill, in the order they were written."""
+    """Return a tenant's cases for a skill, in the order they were written."""
     return list(SkillCase.objects.filter(skill=skill, tenant=tenant).order_by("id"))
 
 
@@ -33,7 +33,7 @@ def save(
     actor: str,
     address: str = "",
 ) -> SkillCase:
-    """This function will add a case, or change `case`; a first one brings the skill a release gate.
+    """Add a case, or change `case`; a first one brings the skill a release gate.
 
     Raises InvalidRequest for what cannot be a case, Conflict for a name that is taken or too many cases.
     """
@@ -57,14 +57,14 @@ def save(
 
 
 def remove(case: SkillCase, *, actor: str, address: str = "") -> None:
-    """This function will remove a case; the results of runs that tried it stay."""
+    """Remove a case; the results of runs that tried it stay."""
     with transaction.atomic():
         _record("skill.case_removed", case.skill, tenant=case.tenant, case=case.name, actor=actor, address=address)
         case.delete()
 
 
 def replace(skill: Skill, *, tenant: Tenant, cases: list[dict[str, Any]], actor: str, address: str = "") -> None:
-    """This function will make a skill's cases those of a folder; raises InvalidRequest, and then nothing is changed."""
+    """Make a skill's cases those of a folder; raises InvalidRequest, and then nothing is changed."""
     with transaction.atomic():
         Skill.objects.select_for_update().get(pk=skill.pk)
         SkillCase.objects.filter(skill=skill, tenant=tenant).delete()
@@ -81,7 +81,7 @@ def replace(skill: Skill, *, tenant: Tenant, cases: list[dict[str, Any]], actor:
 
 
 def check(name: str, *, given: Any, expect: Any) -> None:
-    """This function will raise InvalidRequest unless a name, an input and an expectation make a case."""
+    """Raise InvalidRequest unless a name, an input and an expectation make a case."""
     if not name or len(name) > _LONGEST_NAME or not name.isprintable():
         raise InvalidRequest(f"A case has a name of 1 to {_LONGEST_NAME} characters.", field="name", path="name")
     if not isinstance(given, dict):

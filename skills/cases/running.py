@@ -64,7 +64,7 @@ class _Tried:
 
 
 async def work(run_id: int) -> None:
-    """This function will try the cases of a run to its end; nothing when another worker has it, or it has ended."""
+    """Try the cases of a run to its end; nothing when another worker has it, or it has ended."""
     row = await pg.fetch_one(_CLAIM, {"id": run_id, "lease": LEASE_SECONDS})
     if row is None:
         return
@@ -79,7 +79,7 @@ async def work(run_id: int) -> None:
 
 
 async def due() -> list[int]:
-    """This function will choose the runs that wait for a worker, those of lost workers included, and note that."""
+    """Choose the runs that wait for a worker, those of lost workers included, and note that."""
     return [row["id"] for row in await pg.fetch_all(_DUE)]
 
 

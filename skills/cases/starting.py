@@ -15,7 +15,7 @@ MOST_UNDER_WAY = 10
 
 
 def start(version: SkillVersion, *, key: ApiKey, actor: str, address: str = "", request_id: str = "") -> list[CaseRun]:
-    """This function will write a run of a skill's cases against a version, and one against production to compare with.
+    """Write a run of a skill's cases against a version, and one against production to compare with.
 
     Production is tried again only when it has not been tried on the same cases. `key` pays; its tenant's cases are
     meant. Raises InvalidRequest where nothing can be tried, Conflict when the tenant has too many runs under way.

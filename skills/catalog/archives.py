@@ -32,7 +32,7 @@ _JUNK = ("__MACOSX/",)
 
 
 def pack(files: Mapping[str, bytes], *, folder: str) -> bytes:
-    """This function will return a zip of files under one folder; the same files give the same bytes."""
+    """Return a zip of files under one folder; the same files give the same bytes."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(files):
@@ -44,7 +44,7 @@ def pack(files: Mapping[str, bytes], *, folder: str) -> bytes:
 
 
 def unpack(raw: bytes) -> dict[str, bytes]:
-    """This function will return the files of a zip by path, without the one folder they may all be in.
+    """Return the files of a zip by path, without the one folder they may all be in.
 
     Raises InvalidRequest, with the entry as `path`, or RequestTooLarge; nothing is left anywhere.
     """

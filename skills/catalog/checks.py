@@ -27,7 +27,7 @@ _PARTS: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
 
 
 def check(content: Content) -> None:
-    """This function will raise InvalidRequest, with every fault listed in `errors`, unless the content is sound."""
+    """Raise InvalidRequest, with every fault listed in `errors`, unless the content is sound."""
     errors = [{"path": path, "message": message} for path, message in _faults(content)]
     if errors:
         raise InvalidRequest(f"{errors[0]['path']}: {errors[0]['message']}", path=errors[0]["path"], errors=errors)

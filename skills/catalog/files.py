@@ -58,13 +58,13 @@ class Folder:
 
 
 def read_folder(folder: Path) -> Folder:
-    """This function will read one version's folder; raises InvalidRequest that names the file and the fault."""
+    """Read one version's folder; raises InvalidRequest that names the file and the fault."""
     at = f"{folder.parent.name}/{folder.name}/"
     return read_files({name: _bytes(folder, name, at=at) for name in _names(folder)}, at=at)
 
 
 def read_files(files: Mapping[str, bytes], *, at: str = "") -> Folder:
-    """This function will read a version from its files by path; `at` stands before their names in refusals."""
+    """Read a version from its files by path; `at` stands before their names in refusals."""
     return _Reader(files, at).read()
 
 
@@ -91,7 +91,7 @@ class _Reader:
         self._at = at
 
     def read(self) -> Folder:
-        """This function will return what the folder says."""
+        """Return what the folder says."""
         front, body = self._skill_file()
         metadata = self._metadata(front.get("metadata"))
         if "kind" in metadata:

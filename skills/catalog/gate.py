@@ -17,7 +17,7 @@ LARGEST_TOLERANCE = 10_000
 
 
 def of_skill(skill: Skill, *, tenant: Tenant) -> ReleaseGate | None:
-    """This function will return a tenant's gate for a skill; None where it has none, and so no condition."""
+    """Return a tenant's gate for a skill; None where it has none, and so no condition."""
     return ReleaseGate.objects.filter(skill=skill, tenant=tenant).first()
 
 
@@ -30,7 +30,7 @@ def set_gate(
     actor: str,
     address: str = "",
 ) -> ReleaseGate:
-    """This function will set what a release must show; raises InvalidRequest for a tolerance that cannot be."""
+    """Set what a release must show; raises InvalidRequest for a tolerance that cannot be."""
     if cost_tolerance_percent is not None and not 0 <= cost_tolerance_percent <= LARGEST_TOLERANCE:
         message = f"A tolerance is a percentage from 0 to {LARGEST_TOLERANCE:,}, or empty."
         raise InvalidRequest(message, field="cost_tolerance_percent")
@@ -54,7 +54,7 @@ def set_gate(
 
 
 def faults(skill: Skill, version: SkillVersion, *, label: str, share: int, tenant: Tenant | None) -> list[str]:
-    """This function will say what stands against pointing a label at a version; nothing for labels that serve nobody."""
+    """Say what stands against pointing a label at a version; nothing for labels that serve nobody."""
     owner = skill.tenant or tenant
     if owner is None or not (label == PRODUCTION or (label == CANARY and share > 0)):
         return []
@@ -68,14 +68,14 @@ def faults(skill: Skill, version: SkillVersion, *, label: str, share: int, tenan
 
 
 def production_of(skill: Skill, *, tenant: Tenant) -> SkillVersion | None:
-    """This function will return the version that a tenant's calls get without a label."""
+    """Return the version that a tenant's calls get without a label."""
     labels = SkillLabel.objects.filter(skill=skill, name=PRODUCTION).select_related("version")
     label = labels.filter(tenant=tenant).first() or labels.filter(tenant=None).first()
     return label.version if label else None
 
 
 def latest_run(version: SkillVersion, *, tenant: Tenant, cases_digest: str) -> CaseRun | None:
-    """This function will return the last run that counts: of these cases, ended, with a live key."""
+    """Return the last run that counts: of these cases, ended, with a live key."""
     return (
         CaseRun.objects.filter(
             tenant=tenant,

@@ -55,7 +55,7 @@ def point(
     address: str = "",
     override_reason: str = "",
 ) -> SkillLabel:
-    """This function will point a label at a version's number and record the move.
+    """Point a label at a version's number and record the move.
 
     `share` is the percentage of production's traffic that `canary` takes. With `tenant`, the label is that
     tenant's own pointer into a built-in skill. Raises NotFound for a version the skill does not have,
@@ -87,7 +87,7 @@ def point(
 def rollback(
     skill: Skill, *, label: str = PRODUCTION, tenant: Tenant | None = None, actor: str, address: str = ""
 ) -> SkillLabel:
-    """This function will point a label back to where it was before its present version, one step for each call.
+    """Point a label back to where it was before its present version, one step for each call.
 
     The release gate has no say: a way back must always be open. Raises Conflict when there is nothing earlier.
     """

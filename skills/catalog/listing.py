@@ -9,13 +9,13 @@ from skills.models import PRODUCTION
 
 
 async def describe(tenant_id: int) -> list[dict[str, Any]]:
-    """This function will list the skills a tenant can call, by name, each as `describe_one` gives it."""
+    """List the skills a tenant can call, by name, each as `describe_one` gives it."""
     rows = await pg.fetch_all(_DESCRIBED, {"tenant": tenant_id, "name": None})
     return [_described(row) for row in rows]
 
 
 async def describe_one(tenant_id: int, name: str) -> dict[str, Any]:
-    """This function will return a skill's name, description, version in production, labels, schemas and model alias.
+    """Return a skill's name, description, version in production, labels, schemas and model alias.
 
     Raises NotFound alike for what is absent and what is foreign.
     """

@@ -32,7 +32,7 @@ class Loaded:
 
 
 def load(directory: Path = BUILTIN) -> Loaded:
-    """This function will bring the database's built-in skills up to the folders; running it again changes nothing.
+    """Bring the database's built-in skills up to the folders; running it again changes nothing.
 
     A folder whose number exists with another content is refused (InvalidRequest): versions are immutable, so
     a change is a new number. `production` is set to the newest number when the label does not exist yet, or when

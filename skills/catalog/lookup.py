@@ -72,7 +72,7 @@ async def resolve(
     version: int | None = None,
     sticky: str,
 ) -> Version:
-    """This function will return the version a call gets.
+    """Return the version a call gets.
 
     A version named in the call comes first, then the pin of the caller's family of keys, then the label. Without
     any of them that is `production`, or `canary` for its share of callers: the same `sticky` (the family's id)
@@ -96,12 +96,12 @@ async def resolve(
 
 
 async def stored(version_id: int) -> Version:
-    """This function will return a version that was resolved before, whatever labels say now."""
+    """Return a version that was resolved before, whatever labels say now."""
     return await _version(version_id)
 
 
 def forget(*, tenant_id: int | None = None, name: str | None = None) -> None:
-    """This function will drop what this process remembers of labels, for a tenant, a name, or all.
+    """Drop what this process remembers of labels, for a tenant, a name, or all.
 
     Other processes see a move within two seconds.
     """

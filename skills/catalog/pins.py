@@ -15,7 +15,7 @@ MOST_PINS = 100
 
 
 def pin(key: ApiKey, *, skill: Skill, version: int, actor: str, address: str = "") -> KeyPin:
-    """This function will pin a key, with its successors by rotation, to a version; an earlier pin is replaced.
+    """Pin a key, with its successors by rotation, to a version; an earlier pin is replaced.
 
     Raises NotFound for a skill that is another tenant's or lacks the version, Conflict for a key with too many pins.
     """
@@ -50,7 +50,7 @@ def pin(key: ApiKey, *, skill: Skill, version: int, actor: str, address: str = "
 
 
 def unpin(pinned: KeyPin, *, actor: str, address: str = "") -> None:
-    """This function will let a key's calls follow the labels again."""
+    """Let a key's calls follow the labels again."""
     name, tenant_id = pinned.skill.name, pinned.tenant_id
     with transaction.atomic():
         audit.record(

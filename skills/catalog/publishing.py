@@ -16,7 +16,7 @@ MOST_OWN_SKILLS = 500
 
 
 def create(tenant: Tenant, *, name: str, content: Content, created_by: str, address: str = "") -> SkillVersion:
-    """This function will add a skill of a tenant's own with its first version, which no label points to yet.
+    """Add a skill of a tenant's own with its first version, which no label points to yet.
 
     Raises InvalidRequest for a name or content that cannot be, Conflict for a name that is taken.
     """
@@ -36,7 +36,7 @@ def create(tenant: Tenant, *, name: str, content: Content, created_by: str, addr
 
 
 def publish(skill: Skill, *, content: Content, created_by: str, address: str = "") -> SkillVersion:
-    """This function will add the skill's next version; raises InvalidRequest when the content is unsound.
+    """Add the skill's next version; raises InvalidRequest when the content is unsound.
 
     It moves no label: what callers get changes only by `labels.point`.
     """
@@ -60,7 +60,7 @@ def publish(skill: Skill, *, content: Content, created_by: str, address: str = "
 
 
 def store(skill: Skill, *, number: int, content: Content, created_by: str) -> SkillVersion:
-    """This function will write a checked content as a version's row; the caller holds the skill's lock."""
+    """Write a checked content as a version's row; the caller holds the skill's lock."""
     return SkillVersion.objects.create(
         skill=skill, number=number, digest=content.digest(), created_by=created_by, **content.as_columns()
     )

@@ -17,7 +17,7 @@ _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 
 
 def write_files(name: str, content: Content, *, cases: Sequence[dict[str, Any]] = ()) -> dict[str, bytes]:
-    """This function will return a version's files by path; `cases` have name, input and expect.
+    """Return a version's files by path; `cases` have name, input and expect.
 
     Raises InvalidRequest for a content that no folder can hold; every published one can be held.
     """

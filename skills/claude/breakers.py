@@ -54,7 +54,7 @@ class Breaker:
         return self._until is None or self._monotonic() >= max(self._until, self._probe_until)
 
     async def enter(self) -> bool:
-        """This function will let a call pass and tell whether it is the probe, or raise `Unavailable`."""
+        """Let a call pass and tell whether it is the probe, or raise `Unavailable`."""
         if self._until is None:
             return False
         if not self.is_ready:
@@ -65,7 +65,7 @@ class Breaker:
         return True
 
     def refusal(self) -> Unavailable:
-        """This function will say that calls are held back, and for how long."""
+        """Say that calls are held back, and for how long."""
         until = max(self._until or 0.0, self._probe_until)
         wait = max(1, ceil(until - self._monotonic()))
         return Unavailable(
@@ -77,14 +77,14 @@ class Breaker:
         )
 
     def worked(self) -> None:
-        """This function will note that Claude answered."""
+        """Note that Claude answered."""
         self._failures = 0
         if self._until is not None:
             self.close()
             _tell(CLOSED, self._key, self._model)
 
     def failed(self, *, is_probe: bool) -> None:
-        """This function will note that Claude failed; of what was sent before it opened only the probe counts."""
+        """Note that Claude failed; of what was sent before it opened only the probe counts."""
         self._failures += 1
         is_enough = 0 < settings.CLAUDE_BREAKER_FAILURES <= self._failures
         if is_probe if self._until is not None else is_enough:
@@ -94,25 +94,25 @@ class Breaker:
             _tell(OPENED, self._key, self._model, seconds=seconds)
 
     def forgo(self) -> None:
-        """This function will note that a probe ended without finding out, so that the next call may."""
+        """Note that a probe ended without finding out, so that the next call may."""
         self._probe_until = 0.0
         loops.start(_end_turn(self._key, self._model), name="end a probe's turn")
 
     def open(self, seconds: float) -> None:
-        """This function will hold calls back for some seconds."""
+        """Hold calls back for some seconds."""
         self._until = self._monotonic() + seconds
         self._probe_until = 0.0
         OPEN.labels(self._key.kind, self._model).set(1)
 
     def close(self) -> None:
-        """This function will let everything pass again."""
+        """Let everything pass again."""
         self._failures, self._until, self._probe_until = 0, None, 0.0
         self._pause = settings.CLAUDE_BREAKER_SECONDS
         OPEN.labels(self._key.kind, self._model).set(0)
 
 
 def breaker(key: ProviderKey, model: str) -> Breaker:
-    """This function will return the process's breaker for a key and a model."""
+    """Return the process's breaker for a key and a model."""
     found = _breakers.get((key.name, model))
     if found is None:
         while len(_breakers) >= _MOST_BREAKERS:
@@ -122,7 +122,7 @@ def breaker(key: ProviderKey, model: str) -> Breaker:
 
 
 def clear() -> None:
-    """This function will forget everything that was found out."""
+    """Forget everything that was found out."""
     _breakers.clear()
 
 

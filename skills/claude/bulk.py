@@ -42,7 +42,7 @@ class Result:
 
 
 async def create(caller: Caller, calls: Sequence[tuple[str, Message]]) -> str:
-    """This function will send calls (name, body) together and return the batch's id upstream.
+    """Send calls (name, body) together and return the batch's id upstream.
 
     Raises the family of `kit.errors`; whether anything was taken is then unknown, unless it is a refusal.
     """
@@ -52,19 +52,19 @@ async def create(caller: Caller, calls: Sequence[tuple[str, Message]]) -> str:
 
 
 async def look(caller: Caller, upstream_id: str) -> Known:
-    """This function will ask how far a batch is."""
+    """Ask how far a batch is."""
     with translated():
         return _known(await (await _sdk(caller)).messages.batches.retrieve(upstream_id))
 
 
 async def cancel(caller: Caller, upstream_id: str) -> None:
-    """This function will end a batch early; what is answered already is billed."""
+    """End a batch early; what is answered already is billed."""
     with translated():
         await (await _sdk(caller)).messages.batches.cancel(upstream_id)
 
 
 async def since(caller: Caller, moment: datetime) -> list[Known]:
-    """This function will list the batches that were created at a moment or later, the newest first."""
+    """List the batches that were created at a moment or later, the newest first."""
     found: list[Known] = []
     with translated():
         async for batch in (await _sdk(caller)).messages.batches.list(limit=_LISTED):
@@ -75,7 +75,7 @@ async def since(caller: Caller, moment: datetime) -> list[Known]:
 
 
 async def results(caller: Caller, upstream_id: str) -> AsyncGenerator[Result, None]:
-    """This function will yield the results of a batch that has ended, in no order."""
+    """Yield the results of a batch that has ended, in no order."""
     with translated():
         async for one in await (await _sdk(caller)).messages.batches.results(upstream_id):
             yield _result(one.custom_id, one.result.to_dict(mode="json"))

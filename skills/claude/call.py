@@ -52,7 +52,7 @@ class Call:
         self.observed = Observation()
 
     async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """This function will make the call and yield its events up to `message_stop`, in at most `within` seconds.
+        """Make the call and yield its events up to `message_stop`, in at most `within` seconds.
 
         Raises the errors of `kit.errors` that upstream faults map to. However it ends, also by
         cancellation, `observed` is complete afterwards.

@@ -33,7 +33,7 @@ _changes = {"count": 0}
 
 
 def timeouts() -> httpx2.Timeout:
-    """This function will return the time each phase of a call may take."""
+    """Return the time each phase of a call may take."""
     return httpx2.Timeout(
         connect=settings.CLAUDE_CONNECT_SECONDS,
         read=settings.CLAUDE_SILENCE_SECONDS,
@@ -43,7 +43,7 @@ def timeouts() -> httpx2.Timeout:
 
 
 async def client(key: ProviderKey) -> Claude:
-    """This function will return the running loop's client for a provider key.
+    """Return the running loop's client for a provider key.
 
     Test keys reach the emulator and nothing else; Unavailable when there is none, or no database to read a
     tenant's own key from.
@@ -117,14 +117,14 @@ def _small_socket(address: Any) -> socket.socket:
 
 
 async def close() -> None:
-    """This function will close the running loop's clients."""
+    """Close the running loop's clients."""
     _own.pop(asyncio.get_running_loop(), None)
     for opened in (_clients.pop(asyncio.get_running_loop(), None) or {}).values():
         await opened.close()
 
 
 async def count_tokens(body: dict[str, Any], *, caller: Caller) -> int:
-    """This function will ask Claude how many input tokens a request has; it costs nothing.
+    """Ask Claude how many input tokens a request has; it costs nothing.
 
     Raises the family of `kit.errors` that upstream faults map to.
     """

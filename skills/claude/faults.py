@@ -55,7 +55,7 @@ class Fault:
 
 
 def of_exception(raised: BaseException, *, phase: Phase = "first_token", is_own_key: bool = False) -> Fault:
-    """This function will classify what the SDK or its transport raised in a phase of a call."""
+    """Classify what the SDK or its transport raised in a phase of a call."""
     if isinstance(raised, anthropic.APIStatusError):
         return _of_status(raised, is_own_key=is_own_key)
     if isinstance(raised, anthropic.APITimeoutError | httpx2.TimeoutException):
@@ -74,7 +74,7 @@ def of_exception(raised: BaseException, *, phase: Phase = "first_token", is_own_
 
 
 def late(phase: Phase) -> Fault:
-    """This function will describe a call whose time ran out in a phase; only the connection is worth another attempt."""
+    """Describe a call whose time ran out in a phase; only the connection is worth another attempt."""
     return Fault(
         UpstreamTimeout(f"{_LATE[phase]} Try again.", phase=phase),
         "upstream_timeout",
@@ -97,7 +97,7 @@ def _never_connected(raised: BaseException | None) -> bool:
 
 
 def of_error_event(error_type: str) -> Fault:
-    """This function will classify an `error` event inside a stream."""
+    """Classify an `error` event inside a stream."""
     if error_type == "overloaded_error":
         overloaded = UpstreamOverloaded("Claude is overloaded. Try again in a moment.")
         return Fault(overloaded, error_type, is_unbilled=False, is_passing=True, is_outage=True, is_limited=True)
@@ -117,7 +117,7 @@ def of_error_event(error_type: str) -> Fault:
 
 
 def truncated() -> Fault:
-    """This function will describe a stream that ended cleanly without saying that it was complete."""
+    """Describe a stream that ended cleanly without saying that it was complete."""
     return Fault(
         UpstreamFailed("Claude's answer ended before it was complete. Try again."),
         "upstream_truncated",
@@ -128,7 +128,7 @@ def truncated() -> Fault:
 
 @contextmanager
 def translated(*, is_own_key: bool = False) -> Iterator[None]:
-    """This function will turn what the SDK raises inside the block into our errors."""
+    """Turn what the SDK raises inside the block into our errors."""
     try:
         yield
     except BROKEN as raised:

@@ -74,14 +74,14 @@ class Gate:
         return sum(map(len, self._queues.values()))
 
     def take(self) -> bool:
-        """This function will take a place if one is free and nobody waits."""
+        """Take a place if one is free and nobody waits."""
         if self._queues or self.in_use >= self.bound:
             return False
         self.in_use += 1
         return True
 
     async def wait(self, tenant_id: int, *, within: float) -> None:
-        """This function will wait for a place in the tenants' turn; raises `Unavailable` when it takes or would take too long."""
+        """Wait for a place in the tenants' turn; raises `Unavailable` when it takes or would take too long."""
         self._shed_hopeless(tenant_id, within=within)
         waiter = asyncio.get_running_loop().create_future()
         self._queues.setdefault(tenant_id, deque()).append(waiter)
@@ -100,7 +100,7 @@ class Gate:
             raise self._shed(self._mean_seconds)
 
     def leave(self, *, seconds: float | None = None) -> None:
-        """This function will give a place back after so many seconds, and let the next one go."""
+        """Give a place back after so many seconds, and let the next one go."""
         self.in_use -= 1
         if seconds is not None:
             self._mean_seconds += _WEIGHT * (seconds - self._mean_seconds)
@@ -108,7 +108,7 @@ class Gate:
             self._admit()
 
     def shrink(self) -> None:
-        """This function will halve the bound, because Claude refused for its rate limit or its load."""
+        """Halve the bound, because Claude refused for its rate limit or its load."""
         now = self._monotonic()
         if now - self._cut_at >= _ONE_CUT_SECONDS:
             self._cut_to = float(max(LEAST, min(self.bound, self.in_use) // 2))
@@ -116,7 +116,7 @@ class Gate:
             SHRUNK.labels(self._kind).inc()
 
     def heed(self, headers: Mapping[str, str], *, now: datetime | None = None) -> None:
-        """This function will cap the bound by how little Claude's headers say is left, as long as it is little."""
+        """Cap the bound by how little Claude's headers say is left, as long as it is little."""
         told = [(share, unit) for unit in _UNITS if (share := _share(headers, unit)) is not None]
         if told and min(told)[0] < _SCARCE:
             share, unit = min(told)

@@ -40,7 +40,7 @@ class Observation:
     unsound: list[str] = field(default_factory=list)
 
     def see_start(self, message: dict[str, Any]) -> None:
-        """This function will note what `message_start` says."""
+        """Note what `message_start` says."""
         usage = message.get("usage")
         if not isinstance(usage, dict):
             self.unsound.append("message_start has no usage")
@@ -50,7 +50,7 @@ class Observation:
         self.first_output_tokens = self._count(usage, "output_tokens") or 0
 
     def see_end(self, event: dict[str, Any]) -> None:
-        """This function will note what `message_delta` says; its counts are cumulative."""
+        """Note what `message_delta` says; its counts are cumulative."""
         delta = event.get("delta")
         reason = str((delta if isinstance(delta, dict) else {}).get("stop_reason") or "")[:32]
         self.stop_reason = reason or self.stop_reason
@@ -63,7 +63,7 @@ class Observation:
             self.prompt = self._grown(self.prompt, usage)
 
     def closing(self, admission: Admission, *, book: Book, on: date) -> Closing:
-        """This function will say how the usage event is to be closed."""
+        """Say how the usage event is to be closed."""
         if not self.is_sent or (self.fault is not None and self.fault.is_unbilled and self.prompt is None):
             return self._close("released", Tokens(), 0)
         if self.is_finished and not self.unsound and self.prompt is not None and self.output_tokens is not None:

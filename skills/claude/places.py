@@ -31,11 +31,11 @@ class Place:
         self._taken_at = clock.monotonic()
 
     def heed(self, headers: Mapping[str, str]) -> None:
-        """This function will take in what Claude says of its rate limit."""
+        """Take in what Claude says of its rate limit."""
         self._gate.heed(headers)
 
     def report(self, fault: Fault | None, *, is_answered: bool) -> None:
-        """This function will tell how the attempt ended; one that was cancelled before anything came tells nothing."""
+        """Tell how the attempt ended; one that was cancelled before anything came tells nothing."""
         if fault is not None and fault.is_limited:
             self._gate.shrink()
         if fault is not None and fault.is_outage:
@@ -46,7 +46,7 @@ class Place:
             self._is_probe = False
 
     def leave(self) -> None:
-        """This function will give the place back."""
+        """Give the place back."""
         if self._is_held:
             self._is_held = False
             self._gate.leave(seconds=clock.monotonic() - self._taken_at)
@@ -55,7 +55,7 @@ class Place:
 
 
 async def enter(caller: Caller, model: str) -> Place:
-    """This function will take a place for one attempt by a caller at a model, waiting for it if there is none.
+    """Take a place for one attempt by a caller at a model, waiting for it if there is none.
 
     Raises `Unavailable` when calls to the model are held back, or when the wait would be too long.
     """
@@ -73,7 +73,7 @@ async def enter(caller: Caller, model: str) -> Place:
 
 
 def is_held_back(caller: Caller, model: str) -> bool:
-    """This function will tell whether calls to a model would be refused now, because the last ones failed."""
+    """Tell whether calls to a model would be refused now, because the last ones failed."""
     return not breaker(provider.of(caller), model).is_ready
 
 

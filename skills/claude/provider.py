@@ -26,7 +26,7 @@ EMULATOR = ProviderKey("emulator")
 
 
 def of(caller: Caller) -> ProviderKey:
-    """This function will return the key that a caller's calls go by."""
+    """Return the key that a caller's calls go by."""
     if caller.environment == "test":
         return EMULATOR
     return ProviderKey("own", caller.tenant_id) if caller.has_provider_key else PLATFORM

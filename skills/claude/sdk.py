@@ -43,7 +43,7 @@ class Claude(anthropic.AsyncAnthropic):
         return FinalRequestOptions.construct(method="post", url=url)
 
     async def stream(self, body: bytes, *, headers: dict[str, str]) -> httpx2.Response:
-        """This function will ask for a message and return the response once its head is there; the caller closes it.
+        """Ask for a message and return the response once its head is there; the caller closes it.
 
         The body goes as it is: the SDK's models would only parse and rebuild it. Raises what the SDK raises.
         """
@@ -54,12 +54,12 @@ class Claude(anthropic.AsyncAnthropic):
 
 
 def lowered(response: httpx2.Response) -> dict[str, str]:
-    """This function will return a response's headers by their names in lower case, for who looks up many of them."""
+    """Return a response's headers by their names in lower case, for who looks up many of them."""
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
 
 
 def chunks(response: httpx2.Response) -> AsyncIterable[bytes]:
-    """This function will return the pieces of a response's body as they come in, decompressed where they have to be."""
+    """Return the pieces of a response's body as they come in, decompressed where they have to be."""
     stream = response.stream
     if isinstance(stream, AiohttpResponseStream) and "content-encoding" not in response.headers:
         return stream
@@ -77,7 +77,7 @@ class Sender(anthropic.DefaultAioHttpClient):
         super().__init__(transport=self._way, timeout=timeout, follow_redirects=False)
 
     def build_request(self, method: str, url: Any, **rest: Any) -> httpx2.Request:
-        """This function will build a request; one that is no more than a body and headers without what costs most."""
+        """Build a request; one that is no more than a body and headers without what costs most."""
         if rest.keys() - _PLAIN or rest.get("params") or rest.get("files"):
             return super().build_request(method, url, **rest)
         content, timeout = rest.get("content"), rest["timeout"]
@@ -91,7 +91,7 @@ class Sender(anthropic.DefaultAioHttpClient):
         return request
 
     async def send(self, request: httpx2.Request, *, stream: bool = False, **rest: Any) -> httpx2.Response:
-        """This function will send a request and return the response: its head, or with its whole body."""
+        """Send a request and return the response: its head, or with its whole body."""
         if rest:
             return await super().send(request, stream=stream, **rest)
         response = await self._way.handle_async_request(request)
@@ -107,7 +107,7 @@ class _Transport(AiohttpTransport):
     """The SDK's transport, handing headers and URLs over in aiohttp's own forms; those of httpx cost a scan each."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """This function will send a request and return the head of its response."""
+        """Send a request and return the head of its response."""
         if not isinstance(self.client, aiohttp.ClientSession):
             self.client = self.get_client()
         patience = request.extensions["timeout"]

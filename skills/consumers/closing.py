@@ -33,6 +33,6 @@ class Gone(Exception):
 
 
 def for_refusal(error: SkillgateError) -> Closed:
-    """This function will say how a socket is closed that may not be opened."""
+    """Say how a socket is closed that may not be opened."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), TRY_LATER)
     return Closed(code, error.type, error=error)

@@ -25,7 +25,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 async def socket(scope: dict[str, Any], receive: Receive, send: Send) -> None:
-    """This function will serve one WebSocket connection; refusals come as an event and a close code."""
+    """Serve one WebSocket connection; refusals come as an event and a close code."""
     await receive()  # websocket.connect
     is_offered = PROTOCOL in scope.get("subprotocols", ())
     await send({"type": "websocket.accept", "subprotocol": PROTOCOL if is_offered else None})

@@ -53,7 +53,7 @@ MESSAGES = {
 
 
 def read(text: str, *, max_bytes: int) -> dict[str, Any]:
-    """This function will parse one message; raises `InvalidRequest`."""
+    """Parse one message; raises `InvalidRequest`."""
     message = strict_json.loads(text.encode("utf-8", "surrogatepass"), max_bytes=max_bytes)
     kind = message.get("type") if isinstance(message, dict) else None
     if not isinstance(kind, str) or kind not in MESSAGES:

@@ -43,7 +43,7 @@ def _headers(scope: Scope) -> dict[str, str]:
 
 
 def check_origin(scope: Scope) -> None:
-    """This function will refuse a browser's socket from a page that is not of this platform; raises `NotAllowed`."""
+    """Refuse a browser's socket from a page that is not of this platform; raises `NotAllowed`."""
     origin = _headers(scope).get("origin")
     if origin is not None and not _is_ours(origin):
         raise NotAllowed("Pages of this origin may not open sockets here. Ask the operator to allow it.")
@@ -68,7 +68,7 @@ def _matches(scheme: str, netloc: str, trusted: str) -> bool:
 
 
 async def caller_of(scope: Scope) -> Caller:
-    """This function will return who opens a socket, by a key in a header or a ticket in the URL.
+    """Return who opens a socket, by a key in a header or a ticket in the URL.
 
     Raises `AuthenticationFailed`, `NotAllowed`, `RateLimited` or `Unavailable`.
     """
@@ -84,7 +84,7 @@ async def caller_of(scope: Scope) -> Caller:
 
 @asynccontextmanager
 async def seated(caller: Caller) -> AsyncIterator[None]:
-    """This function will count a socket of a key for as long as the block runs; raises `RateLimited` for one too many."""
+    """Count a socket of a key for as long as the block runs; raises `RateLimited` for one too many."""
     seat = ids.secret(16)
     await seats.take(caller.family_id, seat)
     renewal = loops.start(_renew_forever(caller.family_id, seat), name="seat of a socket")

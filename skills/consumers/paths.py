@@ -13,7 +13,7 @@ async def websocket(
     receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
     send: Callable[[MutableMapping[str, Any]], Awaitable[None]],
 ) -> None:
-    """This function will serve a WebSocket on its path and refuse the handshake on any other."""
+    """Serve a WebSocket on its path and refuse the handshake on any other."""
     if scope["path"] == _PATH:
         await socket(scope, receive, send)
         return

@@ -26,7 +26,7 @@ _here: Counter[int] = Counter()
 
 
 async def take(family_id: int, seat: str) -> None:
-    """This function will count one socket more, or raise `RateLimited`."""
+    """Count one socket more, or raise `RateLimited`."""
     try:
         taken = await kit_redis.client().eval(_TAKE, 1, _name(family_id), seat, MOST_PER_KEY, LEASE_SECONDS)
     except kit_redis.TROUBLE:
@@ -41,13 +41,13 @@ async def take(family_id: int, seat: str) -> None:
 
 
 async def renew(family_id: int, seat: str) -> None:
-    """This function will keep a socket counted for another minute."""
+    """Keep a socket counted for another minute."""
     with suppress(*kit_redis.TROUBLE):
         await kit_redis.client().eval(_RENEW, 1, _name(family_id), seat, LEASE_SECONDS)
 
 
 async def leave(family_id: int, seat: str) -> None:
-    """This function will count one socket less."""
+    """Count one socket less."""
     _here[family_id] -= 1
     if _here[family_id] <= 0:
         del _here[family_id]

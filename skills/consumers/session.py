@@ -43,7 +43,7 @@ class Session:
         self.retired: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def hear(self, text: str | None) -> None:
-        """This function will act on one message of the client's; raises `Closed` when it goes too far."""
+        """Act on one message of the client's; raises `Closed` when it goes too far."""
         self._busy_at = clock.monotonic()
         self._count()
         if text is not None and len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
@@ -56,19 +56,19 @@ class Session:
             await self._refuse(error)
 
     def seconds_to_idle(self) -> float:
-        """This function will return for how long the client may go on saying nothing; a run under way counts as talk."""
+        """Return for how long the client may go on saying nothing; a run under way counts as talk."""
         if self._runs:
             self._busy_at = clock.monotonic()
         return self._busy_at + IDLE_SECONDS - clock.monotonic()
 
     def retire(self) -> None:
-        """This function will begin no more runs; once those under way are over, `retired` is done."""
+        """Begin no more runs; once those under way are over, `retired` is done."""
         self._is_retiring = True
         if not self._runs and not self.retired.done():
             self.retired.set_result(None)
 
     async def leave(self, *, within: float = 0.0) -> None:
-        """This function will leave every run, after letting them end by themselves for a moment."""
+        """Leave every run, after letting them end by themselves for a moment."""
         tasks = set(self._runs.values())
         if tasks and within:
             await asyncio.wait(tasks, timeout=within)

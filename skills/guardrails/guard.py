@@ -26,7 +26,7 @@ class Guard:
     _said: list[str] = field(default_factory=list)
 
     def hear(self, text: str) -> str:
-        """This function will take in some of the answer and return what of it may go out by now.
+        """Take in some of the answer and return what of it may go out by now.
 
         Raises `OutputBlocked`; what went out before is no part of what is blocked.
         """
@@ -36,11 +36,11 @@ class Guard:
         return self._passed(self._outflow.feed(text))
 
     def last(self) -> str:
-        """This function will return what of a text answer was held back; raises `OutputBlocked`."""
+        """Return what of a text answer was held back; raises `OutputBlocked`."""
         return "" if self._outflow is None else self._passed(self._outflow.rest())
 
     async def judge(self, output: Any, citations: list[dict[str, Any]], *, is_text: bool) -> tuple[Any, list[Any]]:
-        """This function will return an answer's output and citations as they may go out; raises `OutputBlocked`."""
+        """Return an answer's output and citations as they may go out; raises `OutputBlocked`."""
         if not self.plan.has_output:
             return output, citations
         value = {"citations": citations, **({} if is_text else {"output": output})}
@@ -50,7 +50,7 @@ class Guard:
         return "".join(self._said) if is_text and self._outflow else value.get("output", output), value["citations"]
 
     def report(self) -> list[dict[str, Any]]:
-        """This function will list what was found, as callers see it."""
+        """List what was found, as callers see it."""
         return [*self.came_in.report(), *self.went_out.report()]
 
     def _passed(self, text: str) -> str:
@@ -71,13 +71,13 @@ class Guard:
 
 
 def characters(version: Version, given: dict[str, Any]) -> int:
-    """This function will count what there is to look through in an input; 0 for a skill that has no checks of it."""
+    """Count what there is to look through in an input; 0 for a skill that has no checks of it."""
     plan = plans.of(version.policy)
     return sum(map(len, scanning.texts(given))) if plan is not None and plan.input else 0
 
 
 async def post(version: Version, given: dict[str, Any], *, besides: int = 0) -> Guard | None:
-    """This function will check an input before anything is admitted; None for a skill without guardrails.
+    """Check an input before anything is admitted; None for a skill without guardrails.
 
     `besides` are bytes that come with it and are looked through later.
 
@@ -97,7 +97,7 @@ async def post(version: Version, given: dict[str, Any], *, besides: int = 0) -> 
 
 
 def canary_of(version: Version) -> str:
-    """This function will word what goes into the system prompt of a skill that has a canary; nothing for others."""
+    """Word what goes into the system prompt of a skill that has a canary; nothing for others."""
     plan = plans.of(version.policy)
     return canary.instruction(canary.mark_of(version)) if plan is not None and plan.canary else ""
 
@@ -110,13 +110,13 @@ def _checks_of_output(version: Version, plan: Plan) -> tuple[Check, ...]:
 
 
 def checks_input(version: Version) -> bool:
-    """This function will tell whether a skill has checks of what comes in."""
+    """Tell whether a skill has checks of what comes in."""
     plan = plans.of(version.policy)
     return plan is not None and bool(plan.input)
 
 
 def input_tally(found: Iterable[dict[str, Any]] = ()) -> Tally:
-    """This function will return a tally of what comes in that begins with what was reported before."""
+    """Return a tally of what comes in that begins with what was reported before."""
     tally = Tally(INPUT)
     for one in found:
         tally.counts[one["check"], one["action"]] += one["count"]
@@ -126,7 +126,7 @@ def input_tally(found: Iterable[dict[str, Any]] = ()) -> Tally:
 async def look_through(
     version: Version, text: str, *, offsets: Sequence[int] | None, tally: Tally, path: str
 ) -> tuple[str, list[int] | None]:
-    """This function will return a text as it may go into a prompt, and where the offsets into it are now.
+    """Return a text as it may go into a prompt, and where the offsets into it are now.
 
     Raises `InvalidRequest` that names the check.
     """
@@ -142,7 +142,7 @@ async def look_through(
 
 
 async def judge_value(version: Version, value: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """This function will return what a skill says as it may go out, and what was found; raises `OutputBlocked`."""
+    """Return what a skill says as it may go out, and what was found; raises `OutputBlocked`."""
     plan = plans.of(version.policy)
     if plan is None or not plan.has_output:
         return value, []
@@ -152,7 +152,7 @@ async def judge_value(version: Version, value: dict[str, Any]) -> tuple[dict[str
 
 
 def refuse_too_large(texts: Iterable[str], *, most: int, besides: int = 0) -> None:
-    """This function will raise `RequestTooLarge` for texts that have more bytes together."""
+    """Raise `RequestTooLarge` for texts that have more bytes together."""
     size = besides + sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
     if size > most:
         raise RequestTooLarge(
@@ -163,7 +163,7 @@ def refuse_too_large(texts: Iterable[str], *, most: int, besides: int = 0) -> No
 
 
 def refuse_input(tally: Tally) -> None:
-    """This function will raise `InvalidRequest` for what a check found and forbids."""
+    """Raise `InvalidRequest` for what a check found and forbids."""
     if tally.blocked is None:
         return
     check, kind, path = tally.blocked

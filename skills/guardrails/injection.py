@@ -98,7 +98,7 @@ _COMPILED = tuple((kind, re.compile(pattern)) for kind, pattern in _PATTERNS)
 
 
 def find(text: str) -> Iterator[Span]:
-    """This function will yield what looks like an attack; places are those of the text in its one form."""
+    """Yield what looks like an attack; places are those of the text in its one form."""
     yield from _known(text)
     if not text.isascii():
         for found in _HIDDEN.finditer(text):

@@ -13,7 +13,7 @@ _SPACES = 8
 
 
 def fault(phrase: object) -> str:
-    """This function will say what is wrong with a phrase; nothing if it can be looked for."""
+    """Say what is wrong with a phrase; nothing if it can be looked for."""
     if not isinstance(phrase, str) or not 2 <= len(phrase.strip()) <= LONGEST_PHRASE:
         return f"must be a text of 2 to {LONGEST_PHRASE} characters."
     if phrase.count("*") > 1 or phrase.strip()[0] == "*" or phrase.strip()[-1] == "*":
@@ -22,7 +22,7 @@ def fault(phrase: object) -> str:
 
 
 def finder(phrases: Sequence[str]) -> tuple[Find, int]:
-    """This function will return what finds the phrases, and the most characters that a find can have."""
+    """Return what finds the phrases, and the most characters that a find can have."""
     written = [_pattern(phrase) for phrase in sorted(set(phrases), key=len, reverse=True)]
     pattern = re.compile("|".join(written), re.IGNORECASE)
     longest = max(

@@ -60,7 +60,7 @@ REGIONS = phonenumbers.SUPPORTED_REGIONS
 
 
 def finder(*, kinds: Sequence[str], regions: Sequence[str]) -> Find:
-    """This function will return what finds some kinds; `regions` are those whose phone numbers may lack a country code."""
+    """Return what finds some kinds; `regions` are those whose phone numbers may lack a country code."""
     finds = [_BY_FORM[kind] for kind in kinds if kind in _BY_FORM]
     if "phone" in kinds:
         finds.append(partial(_phones, regions=tuple(regions)))

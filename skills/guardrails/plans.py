@@ -54,7 +54,7 @@ class Plan:
 
 
 def of(policy: dict[str, Any]) -> Plan | None:
-    """This function will return the plan of a policy that was checked at publication; None when there is nothing to do."""
+    """Return the plan of a policy that was checked at publication; None when there is nothing to do."""
     if "guardrails" not in policy and "max_input_bytes" not in policy:
         return None
     return _read(json.dumps(policy.get("guardrails", {}), sort_keys=True), policy.get("max_input_bytes"))
@@ -62,7 +62,7 @@ def of(policy: dict[str, Any]) -> Plan | None:
 
 @lru_cache(maxsize=512)
 def written(policy: str) -> Plan | None:
-    """This function will return the plan of a tenant's policy as it is stored; None when there is nothing to do."""
+    """Return the plan of a tenant's policy as it is stored; None when there is nothing to do."""
     return of(json.loads(policy)) if policy else None
 
 
@@ -102,13 +102,13 @@ def _check(name: str, options: dict[str, Any]) -> Check:
 
 
 def size_faults(size: Any) -> Faults:
-    """This function will yield what is wrong with a policy's `max_input_bytes`."""
+    """Yield what is wrong with a policy's `max_input_bytes`."""
     if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= MOST_INPUT_BYTES:
         yield "", f"must be a whole number from 1 to {MOST_INPUT_BYTES:,}."
 
 
 def relay_faults(policy: Any) -> Faults:
-    """This function will yield what is wrong with a tenant's policy for calls that are relayed."""
+    """Yield what is wrong with a tenant's policy for calls that are relayed."""
     if not isinstance(policy, dict):
         yield "", "must be an object with `guardrails`, `max_input_bytes` or both."
         return
@@ -128,7 +128,7 @@ def _has_canary(wanted: Any) -> bool:
 
 
 def faults(wanted: Any) -> Faults:
-    """This function will yield what is wrong with a policy's `guardrails`: each fault's path in it and its wording."""
+    """Yield what is wrong with a policy's `guardrails`: each fault's path in it and its wording."""
     if not isinstance(wanted, dict):
         yield "", "must be an object with `input`, `output` or both."
         return

@@ -40,7 +40,7 @@ class RelayGuard:
     _blocks: dict[int, "_Block"] = field(default_factory=dict)
 
     def hear(self, event: Json) -> list[Json] | None:
-        """This function will return what may go out in place of an event by now; None for the event as it is.
+        """Return what may go out in place of an event by now; None for the event as it is.
 
         Raises `OutputBlocked`; what went out before is no part of what is blocked.
         """
@@ -75,11 +75,11 @@ class _Block:
         self._input: list[str] = []
 
     def begin(self, event: Json) -> list[Json]:
-        """This function will look through what the block begins with."""
+        """Look through what the block begins with."""
         return [{**event, "content_block": self._judged(event.get("content_block"))}]
 
     def hear(self, event: Json) -> list[Json]:
-        """This function will take in a delta and return what may go out by now."""
+        """Take in a delta and return what may go out by now."""
         delta = event.get("delta")
         kind = str(delta.get("type")) if isinstance(delta, dict) else ""
         if not isinstance(delta, dict) or kind == "signature_delta":
@@ -94,7 +94,7 @@ class _Block:
         return self._text(self._outflow.feed(delta[name]))
 
     def rest(self) -> list[Json]:
-        """This function will return what was held back, as deltas."""
+        """Return what was held back, as deltas."""
         said = self._text(self._outflow.rest())
         if whole := "".join(self._input):
             self._input = []
@@ -120,7 +120,7 @@ class _Block:
 
 
 async def post_relay(policy: str, body: Json) -> RelayGuard | None:
-    """This function will check a request before anything is admitted; None where the tenant wants no checks.
+    """Check a request before anything is admitted; None where the tenant wants no checks.
 
     Raises `RequestTooLarge`, or `InvalidRequest` that names the check; nothing was spent then.
     """
@@ -138,13 +138,13 @@ async def post_relay(policy: str, body: Json) -> RelayGuard | None:
 
 
 def relay_characters(policy: str, body: Json) -> int:
-    """This function will count what there is to look through in a request; 0 where the tenant wants no checks of it."""
+    """Count what there is to look through in a request; 0 where the tenant wants no checks of it."""
     plan = plans.written(policy)
     return sum(map(len, texts(body))) if plan is not None and plan.input else 0
 
 
 def texts(body: Json) -> Iterator[str]:
-    """This function will yield the texts of a request that are looked through."""
+    """Yield the texts of a request that are looked through."""
     found: list[str] = []
 
     def note(value: Any, _: str) -> Any:

@@ -39,14 +39,14 @@ class Tally:
     """The check, the kind of thing it found, and the path to where it stands."""
 
     def add(self, found: Found, *, path: str = "") -> None:
-        """This function will count a find."""
+        """Count a find."""
         self.counts[found.check.name, found.check.action] += 1
         FOUND.labels(found.check.name, self.side, found.check.action).inc()
         if found.check.action == "block" and self.blocked is None:
             self.blocked = (found.check.name, found.span.kind, path)
 
     def report(self) -> list[dict[str, Any]]:
-        """This function will list what was found, as callers see it."""
+        """List what was found, as callers see it."""
         return [
             {"check": check, "side": self.side, "action": action, "count": count}
             for (check, action), count in sorted(self.counts.items())
@@ -54,12 +54,12 @@ class Tally:
 
 
 def look(text: str, checks: Iterable[Check]) -> list[Found]:
-    """This function will return everything the checks find in a text, in order; what overlaps is one find of a check."""
+    """Return everything the checks find in a text, in order; what overlaps is one find of a check."""
     return sorted(Found(span, check) for check in checks for span in _spans(text, check))
 
 
 def redacted(text: str, found: Iterable[Found]) -> str:
-    """This function will return the text with a word in place of everything that is to be redacted."""
+    """Return the text with a word in place of everything that is to be redacted."""
     parts, position = [], 0
     for start, end, word in replacements(found):
         parts += [text[position:start], word]
@@ -68,7 +68,7 @@ def redacted(text: str, found: Iterable[Found]) -> str:
 
 
 def replacements(found: Iterable[Found]) -> list[tuple[int, int, str]]:
-    """This function will return what is to be redacted: from where to where, and the word that takes its place."""
+    """Return what is to be redacted: from where to where, and the word that takes its place."""
     made: list[tuple[int, int, str]] = []
     for span in (one.span for one in found if one.check.action == "redact"):
         if made and span.start < made[-1][1]:
@@ -80,7 +80,7 @@ def replacements(found: Iterable[Found]) -> list[tuple[int, int, str]]:
 
 
 def moved(offset: int, made: Iterable[tuple[int, int, str]]) -> int:
-    """This function will return where a place of a text is after its replacements; one inside of any is at its end."""
+    """Return where a place of a text is after its replacements; one inside of any is at its end."""
     shift = 0
     for start, end, word in made:
         if start >= offset:
@@ -90,7 +90,7 @@ def moved(offset: int, made: Iterable[tuple[int, int, str]]) -> int:
 
 
 def judged(value: Any, checks: tuple[Check, ...], tally: Tally, *, path: str = "") -> Any:
-    """This function will look through every text of a JSON value and return it with what has to go redacted."""
+    """Look through every text of a JSON value and return it with what has to go redacted."""
     if isinstance(value, str):
         found = look(value, checks)
         for one in found:
@@ -104,7 +104,7 @@ def judged(value: Any, checks: tuple[Check, ...], tally: Tally, *, path: str = "
 
 
 def texts(value: Any) -> Iterator[str]:
-    """This function will yield every text of a JSON value."""
+    """Yield every text of a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -116,7 +116,7 @@ def texts(value: Any) -> Iterator[str]:
 
 
 async def beside(work: Callable[[], Result], *, characters: int) -> Result:
-    """This function will do work on so many characters: at once, or in a thread when there are many."""
+    """Do work on so many characters: at once, or in a thread when there are many."""
     if characters <= INLINE_CHARACTERS:
         return work()
     return await asyncio.get_running_loop().run_in_executor(_THREADS, work)

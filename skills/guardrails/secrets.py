@@ -51,7 +51,7 @@ _NAMED = re.compile(
 
 
 def find(text: str) -> Iterator[Span]:
-    """This function will yield every secret in a text, the secret itself alone."""
+    """Yield every secret in a text, the secret itself alone."""
     for kind, cue, pattern in _PATTERNS:
         if cue in text:
             for found in pattern.finditer(text):

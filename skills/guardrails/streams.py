@@ -24,7 +24,7 @@ class Outflow:
         self._unseen = 0
 
     def feed(self, text: str) -> str:
-        """This function will take in some text; when the tally says `blocked` afterwards, nothing more may go out."""
+        """Take in some text; when the tally says `blocked` afterwards, nothing more may go out."""
         self._held += text
         self._unseen += len(text)
         if self._unseen < _LOOK_EVERY:
@@ -33,7 +33,7 @@ class Outflow:
         return self._let_out(self._safe_end())
 
     def rest(self) -> str:
-        """This function will return what was held back, judged."""
+        """Return what was held back, judged."""
         return self._let_out(len(self._held))
 
     def _let_out(self, end: int) -> str:

@@ -17,7 +17,7 @@ _CITATIONS: Json = {
 
 
 def output_schema(promised: Json | None, *, is_cited: bool) -> Json:
-    """This function will return a tool's output schema; what depends on each call is left open."""
+    """Return a tool's output schema; what depends on each call is left open."""
     if promised is None:
         properties: Json = {"output": {"type": "string", "description": "The answer."}}
         if is_cited:
@@ -30,24 +30,24 @@ def output_schema(promised: Json | None, *, is_cited: bool) -> Json:
 
 
 def structured(done: RunCompleted, version: Version) -> Json:
-    """This function will bring a run's output into the form its tool promised."""
+    """Bring a run's output into the form its tool promised."""
     if version.output_schema is not None:
         return done.output if is_object(version.output_schema) else {"output": done.output}
     return {"output": done.output, "citations": done.citations} if version.citations else {"output": done.output}
 
 
 def text(done: RunCompleted) -> str:
-    """This function will return a run's output as text."""
+    """Return a run's output as text."""
     return done.output if isinstance(done.output, str) else as_json(done.output)
 
 
 def as_json(value: Any) -> str:
-    """This function will write a value as JSON on one line."""
+    """Write a value as JSON on one line."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def is_object(promised: Json) -> bool:
-    """This function will tell whether every answer is an object, also where the caller brings a part of the schema."""
+    """Tell whether every answer is an object, also where the caller brings a part of the schema."""
     return promised.get("type") == "object"
 
 

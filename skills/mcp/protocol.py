@@ -32,7 +32,7 @@ _starting: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyD
 
 
 async def sessions() -> StreamableHTTPSessionManager:
-    """This function will return what answers messages on the running loop, started by the first to ask."""
+    """Return what answers messages on the running loop, started by the first to ask."""
     loop = asyncio.get_running_loop()
     async with _starting.setdefault(loop, asyncio.Lock()):
         if loop not in _sessions:

@@ -29,7 +29,7 @@ _HINTS = types.ToolAnnotations(
 
 
 async def list_tools(context: Context, asked: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-    """This function will list the skills that the caller's key may run."""
+    """List the skills that the caller's key may run."""
     caller = _caller(context)
     described = await catalog.describe(caller.tenant_id)
     tools = [_tool(one) for one in described if caller.may_run(one["name"])]
@@ -37,7 +37,7 @@ async def list_tools(context: Context, asked: types.PaginatedRequestParams | Non
 
 
 async def call_tool(context: Context, asked: types.CallToolRequestParams) -> types.CallToolResult:
-    """This function will run a skill; what refuses or fails is a result that says so, an unknown tool a protocol error."""
+    """Run a skill; what refuses or fails is a result that says so, an unknown tool a protocol error."""
     caller, request_id = _caller(context), _scope(context)[REQUEST_ID]
     try:
         version = await _resolve(caller, asked.name)

@@ -22,7 +22,7 @@ class Accumulation:
         self._blocks: dict[int, _Block] = {}
 
     def see(self, event: Json) -> None:
-        """This function will take in one event. Raises UpstreamFailed for one that fits nowhere."""
+        """Take in one event. Raises UpstreamFailed for one that fits nowhere."""
         match event.get("type"):
             case "message_start":
                 self._message = dict(_object(event, "message"))
@@ -34,7 +34,7 @@ class Accumulation:
                 self._end(event)
 
     def message(self) -> Json:
-        """This function will return the message. Raises UpstreamFailed if it never began."""
+        """Return the message. Raises UpstreamFailed if it never began."""
         if self._message is None:
             raise _unreadable()
         content = [self._blocks[index].content() for index in sorted(self._blocks)]

@@ -22,7 +22,7 @@ _STANDARD = {"speed": "standard", "inference_geo": "global"}
 
 
 def check(body: Any) -> Json:
-    """This function will return a body that can be admitted. Raises `InvalidRequest` in the API's own manner."""
+    """Return a body that can be admitted. Raises `InvalidRequest` in the API's own manner."""
     _check_asked(body)
     limit = _required(body, "max_tokens")
     if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= MOST_TOKENS:
@@ -33,7 +33,7 @@ def check(body: Any) -> Json:
 
 
 def check_count(body: Any) -> Json:
-    """This function will return a body whose tokens can be counted. Raises `InvalidRequest`."""
+    """Return a body whose tokens can be counted. Raises `InvalidRequest`."""
     _check_asked(body)
     return dict(body)
 

@@ -18,7 +18,7 @@ _UNKNOWN_DATE = "1970-01-01T00:00:00Z"
 
 
 async def check_allowed(caller: Caller, model_id: str) -> None:
-    """This function will raise `NotFound` for a model without a price, `NotAllowed` for one that the key may not use."""
+    """Raise `NotFound` for a model without a price, `NotAllowed` for one that the key may not use."""
     book = await pricing.current(caller.tenant_id)
     try:
         book.in_force(model_id, on=clock.now().date())
@@ -28,13 +28,13 @@ async def check_allowed(caller: Caller, model_id: str) -> None:
 
 
 async def models(caller: Caller) -> list[str]:
-    """This function will return the ids of the models a key may use, in alphabetical order."""
+    """Return the ids of the models a key may use, in alphabetical order."""
     book = await pricing.current()
     return sorted(one for one in book.priced(on=clock.now().date()) if caller.may_use(one))
 
 
 async def model(caller: Caller, model_id: str) -> Json:
-    """This function will describe one model. Raises `NotFound` alike for what is unknown and what the key may not use."""
+    """Describe one model. Raises `NotFound` alike for what is unknown and what the key may not use."""
     try:
         await check_allowed(caller, model_id)
     except NotAllowed as foreign:
@@ -43,7 +43,7 @@ async def model(caller: Caller, model_id: str) -> Json:
 
 
 async def list_models(caller: Caller, *, limit: int, after_id: str = "", before_id: str = "") -> Json:
-    """This function will return one page of the models a key may use. Raises `InvalidRequest` for an unknown cursor."""
+    """Return one page of the models a key may use. Raises `InvalidRequest` for an unknown cursor."""
     if not 1 <= limit <= _MOST_LISTED:
         raise InvalidRequest(f"limit: must be between 1 and {_MOST_LISTED}", path="limit")
     known = await models(caller)

@@ -38,7 +38,7 @@ class Ask:
 
 
 async def start(ask: Ask) -> "Relay":
-    """This function will admit a call and set it going; nothing has gone upstream when it raises.
+    """Admit a call and set it going; nothing has gone upstream when it raises.
 
     Raises `NotFound` or `NotAllowed` for its model, `InvalidRequest` or `RequestTooLarge` by the tenant's guardrails, `RateLimited`, `BudgetExceeded`,
     `AuthenticationFailed` or `Unavailable`.
@@ -71,7 +71,7 @@ async def _guarded(caller: Caller, body: Json) -> RelayGuard | None:
 
 
 async def complete(relay: "Relay") -> Json:
-    """This function will wait for the whole message. Raises the error a failed call ended with."""
+    """Wait for the whole message. Raises the error a failed call ended with."""
     gathered = Accumulation()
     async with aclosing(relay.events()) as events:
         async for said in events:
@@ -84,7 +84,7 @@ async def complete(relay: "Relay") -> Json:
 
 
 async def count_tokens(caller: Caller, body: Json) -> tuple[int, limits.Decision]:
-    """This function will let Claude count a request's tokens: limited by requests per minute, and free."""
+    """Let Claude count a request's tokens: limited by requests per minute, and free."""
     await check_allowed(caller, body["model"])
     call_id = str(ids.uuid7())
     decision = await limits.take(caller, tokens=0, call_id=call_id)
@@ -117,7 +117,7 @@ class Relay(Flight[Relayed]):
         return True
 
     async def perform(self) -> Relayed:
-        """This function will relay everything up to the end."""
+        """Relay everything up to the end."""
         pings = loops.start(self._ping(), name=f"pings of {self.admitted.call_id}")
         try:
             await self.pursue(self._body, self.admitted.reservation)
@@ -126,11 +126,11 @@ class Relay(Flight[Relayed]):
         return self._stop
 
     def failed(self, error: SkillgateError) -> Relayed:
-        """This function will say that the answer ends here."""
+        """Say that the answer ends here."""
         return error
 
     async def read(self, event: StreamEvent) -> None:
-        """This function will pass an event on."""
+        """Pass an event on."""
         if event.type == "message_stop":
             self._stop = event
         else:

@@ -45,7 +45,7 @@ def _keys(run_id: UUID) -> tuple[str, str, str]:
 
 
 async def open_for(run_id: UUID, *, family_id: int) -> None:
-    """This function will make the buffer of a new run known."""
+    """Make the buffer of a new run known."""
     _, about, alive = _keys(run_id)
     async with kit_redis.client().pipeline(transaction=True) as pipeline:
         pipeline.set(about, family_id, ex=REMEMBERED_SECONDS)
@@ -54,7 +54,7 @@ async def open_for(run_id: UUID, *, family_id: int) -> None:
 
 
 async def append(run_id: UUID, frames: Sequence[Frame], *, first_kept: int) -> None:
-    """This function will add frames, drop those before `first_kept`, and renew the lease; twice is as good as once."""
+    """Add frames, drop those before `first_kept`, and renew the lease; twice is as good as once."""
     entries, _, alive = _keys(run_id)
     async with kit_redis.client().pipeline(transaction=True) as pipeline:
         for frame in frames:
@@ -80,7 +80,7 @@ def _raise_trouble(answers: list[object]) -> None:
 
 
 async def read(run_id: UUID, *, after: int) -> Page:
-    """This function will return the next frames after a number, at most some dozens."""
+    """Return the next frames after a number, at most some dozens."""
     entries, about, alive = _keys(run_id)
     async with kit_redis.client().pipeline(transaction=True) as pipeline:
         pipeline.get(about)

@@ -18,7 +18,7 @@ _MOST_TROUBLES = 20
 
 
 async def follow(run_id: UUID, *, family_id: int, after: int = 0) -> AsyncGenerator[Frame, None]:
-    """This function will yield a stream's frames after a number, to its end, from any process.
+    """Yield a stream's frames after a number, to its end, from any process.
 
     Raises `NotFound` for a stream that is not the family's, `StreamGap` when what comes next is
     no longer there, `Unavailable` without Redis.
@@ -52,7 +52,7 @@ async def _now(page: buffer.Page, local: Recording[Any] | None) -> AsyncGenerato
 
 
 async def follow_any(followed: Recording[Any], *, family_id: int) -> AsyncGenerator[Frame, None]:
-    """This function will yield all frames of a recording of this process, which may be in memory alone."""
+    """Yield all frames of a recording of this process, which may be in memory alone."""
     after = 0
     async for frame in _follow_here(followed, after=after):
         yield frame
@@ -88,7 +88,7 @@ async def _look(run_id: UUID, *, after: int, patience: int) -> buffer.Page:
 
 
 def unknown() -> NotFound:
-    """This function will word the answer for a stream that is absent, forgotten or another's: they are told the same."""
+    """Word the answer for a stream that is absent, forgotten or another's: they are told the same."""
     return NotFound("There is no stream of this run, or it is no longer known.")
 
 

@@ -16,5 +16,5 @@ DONE = b"data: [DONE]\n\n"
 
 
 def whole(frames: Iterable[Frame]) -> bytes:
-    """This function will put frames together to what a client reads."""
+    """Put frames together to what a client reads."""
     return b"".join(frame.content for frame in frames)

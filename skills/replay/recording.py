@@ -49,18 +49,18 @@ class Recording(Generic[Said]):
         self._progress = asyncio.Event()
 
     def frames_after(self, number: int) -> list[Frame] | None:
-        """This function will return the frames after a number; None when some of them are no longer in memory."""
+        """Return the frames after a number; None when some of them are no longer in memory."""
         first = self._frames[0].number if self._frames else (self._last.number + 1 if self._last else 1)
         if first > number + 1:
             return None
         return [frame for frame in self._frames if frame.number > number]
 
     async def progress(self) -> None:
-        """This function will wait until there are more frames."""
+        """Wait until there are more frames."""
         await self._progress.wait()
 
     async def content(self) -> bytes | None:
-        """This function will return all that was said, from memory or Redis; None if it is no longer whole."""
+        """Return all that was said, from memory or Redis; None if it is no longer whole."""
         frames = self.frames_after(0)
         if frames is not None:
             return whole(frames)
@@ -76,7 +76,7 @@ class Recording(Generic[Said]):
         return whole(parts)
 
     async def listen(self, events: AsyncGenerator[Said, None], *, encode: Encode[Said]) -> None:
-        """This function will take in all events; it returns when the last frame is kept, or cannot be."""
+        """Take in all events; it returns when the last frame is kept, or cannot be."""
         writing = asyncio.create_task(self._write())
         try:
             async with aclosing(events):
@@ -163,7 +163,7 @@ async def record(
     at_end: Callable[[Recording[Said]], Awaitable[None]] | None = None,
     is_needed: bool = False,
 ) -> Recording[Said] | None:
-    """This function will record a flight, which then goes on whoever leaves; None when Redis is away.
+    """Record a flight, which then goes on whoever leaves; None when Redis is away.
 
     `encode(is_buffered)` gives the function that turns what is said into frames. With `is_needed`
     it is recorded without Redis too. `at_end` is awaited when all is said.
@@ -200,11 +200,11 @@ async def _record(
 
 
 def here() -> dict[UUID, Recording[Any]]:
-    """This function will return the recordings under way in the running loop."""
+    """Return the recordings under way in the running loop."""
     return _recordings.setdefault(asyncio.get_running_loop(), {})
 
 
 async def drain(*, within: float) -> None:
-    """This function will wait for recordings under way to be kept."""
+    """Wait for recordings under way to be kept."""
     if _tasks:
         await asyncio.wait(set(_tasks), timeout=within)

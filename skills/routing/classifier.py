@@ -31,7 +31,7 @@ _SCHEMA = {
 
 
 def question(version: Version, body: dict[str, Any]) -> dict[str, Any]:
-    """This function will build the request that classifies a request."""
+    """Build the request that classifies a request."""
     asked = json.dumps(_excerpt(body), ensure_ascii=False).replace("<", "\\u003c")
     text = f"The skill: {version.skill}, {version.description}\n\n<request>\n{asked}\n</request>"
     made: dict[str, Any] = {
@@ -45,7 +45,7 @@ def question(version: Version, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def verdict(plan: Plan, answer: Answer) -> Route:
-    """This function will read the classifier's answer; whatever is not a class leaves the route that is taken in doubt."""
+    """Read the classifier's answer; whatever is not a class leaves the route that is taken in doubt."""
     try:
         said = json.loads(answer.text)
         name = said.get("class") if isinstance(said, dict) else None
@@ -57,7 +57,7 @@ def verdict(plan: Plan, answer: Answer) -> Route:
 
 
 def in_doubt(plan: Plan, why: str) -> Route:
-    """This function will return the route that is taken when the classifier does not help."""
+    """Return the route that is taken when the classifier does not help."""
     return plan.route.because(f"The classifier did not help ({why}), so the model for cases of doubt.")
 
 

@@ -19,7 +19,7 @@ _NEEDED = {BY_SIZE: "sizes", BY_BUDGET: "budgets"}
 
 
 def faults(given: Any) -> Iterator[Fault]:
-    """This function will yield what is wrong with a routing policy, each with its path below `policy/routing`."""
+    """Yield what is wrong with a routing policy, each with its path below `policy/routing`."""
     if not isinstance(given, dict):
         yield "", "must be an object with a `kind`."
         return

@@ -33,7 +33,7 @@ class Route:
         return "" if self.kind == FIXED else f"{self.kind}: {self.reason}"
 
     def because(self, reason: str) -> "Route":
-        """This function will return the route with another reason."""
+        """Return the route with another reason."""
         return replace(self, reason=reason)
 
 
@@ -56,7 +56,7 @@ class Plan:
 
 
 async def plan(caller: Caller, version: Version, body: dict[str, Any]) -> Plan:
-    """This function will choose the model for a request, or prepare its choice by a classifier.
+    """Choose the model for a request, or prepare its choice by a classifier.
 
     A model that key or tenant exclude gives way to the nearest allowed one by price; a fixed one does not, since
     it is no choice. Raises `NotAllowed` when none is left, `Unavailable` without a database where one is asked.
@@ -113,7 +113,7 @@ async def _by_classifier(caller: Caller, policy: dict[str, Any]) -> Plan:
 
 
 def classifying_model() -> str:
-    """This function will name the model that classifies."""
+    """Name the model that classifies."""
     return requests.model_name("fast")
 
 

@@ -22,7 +22,7 @@ class Outputs(Protocol):
 
 
 def output_schema_for(version: Outputs, given: dict[str, Any]) -> dict[str, Any] | None:
-    """This function will return the schema this call's answer must fit; None when it is plain text.
+    """Return the schema this call's answer must fit; None when it is plain text.
 
     Raises InvalidRequest, with the pointer into the input, when what the caller supplied makes no usable schema.
     """
@@ -41,7 +41,7 @@ def output_schema_for(version: Outputs, given: dict[str, Any]) -> dict[str, Any]
 
 
 def input_references(schema: Any, *, at: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """This function will yield the pointer and the field of every `{"$input": field}` in an output schema."""
+    """Yield the pointer and the field of every `{"$input": field}` in an output schema."""
     if depth > _MAX_DEPTH:
         return
     if (field := _field(schema)) is not None:
@@ -84,7 +84,7 @@ def _at_the_input(fault: InvalidRequest, places: dict[str, str]) -> InvalidReque
 
 
 def check_output(schema: Any, *, at: str = "") -> None:
-    """This function will raise InvalidRequest unless an authored output schema can be promised to callers.
+    """Raise InvalidRequest unless an authored output schema can be promised to callers.
 
     What a call will bring is stood in for: a list of strings where a list must be, a string schema elsewhere.
     """

@@ -13,22 +13,22 @@ OF_ONE = (
 
 
 def escaped(token: str | int) -> str:
-    """This function will write one token of a JSON pointer."""
+    """Write one token of a JSON pointer."""
     return str(token).replace("~", "~0").replace("/", "~1")
 
 
 def pointer(tokens: list[str | int]) -> str:
-    """This function will write a JSON pointer (RFC 6901); "" is the whole value."""
+    """Write a JSON pointer (RFC 6901); "" is the whole value."""
     return "".join(f"/{escaped(token)}" for token in tokens)
 
 
 def text_of(value: Any) -> str:
-    """This function will write JSON compactly, in the order it has."""
+    """Write JSON compactly, in the order it has."""
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
 def children(schema: Any) -> Iterator[tuple[str, Any]]:
-    """This function will yield every schema directly inside a schema, with its relative pointer."""
+    """Yield every schema directly inside a schema, with its relative pointer."""
     if not isinstance(schema, dict):
         return
     for keyword in (*OF_MAPS, *OF_LISTS):
@@ -46,7 +46,7 @@ def _members(inside: Any) -> Iterable[tuple[str | int, Any]]:
 
 
 def size(value: Any, *, most_nodes: int, most_depth: int) -> tuple[int, int]:
-    """This function will count a JSON value's nodes and depth, and stop counting past either bound."""
+    """Count a JSON value's nodes and depth, and stop counting past either bound."""
     nodes = depth = 0
     level = [value]
     while level and nodes <= most_nodes and depth <= most_depth:

@@ -29,7 +29,7 @@ Schema = dict[str, Any]
 
 
 def provider_schema(schema: Schema, *, at: str = "") -> Schema:
-    """This function will rewrite a checked schema for the API; raises InvalidRequest where that cannot be done."""
+    """Rewrite a checked schema for the API; raises InvalidRequest where that cannot be done."""
     rest = dict(schema)
     strict: Schema = {}
     for keyword in ("$defs", "definitions"):

@@ -27,7 +27,7 @@ _REFUSED = ("$id", "$anchor", "$dynamicAnchor", "$dynamicRef", "$recursiveRef", 
 
 
 def check_schema(schema: Any, *, at: str = "") -> None:
-    """This function will raise InvalidRequest, with the pointer of the fault under `at`, unless the schema is taken."""
+    """Raise InvalidRequest, with the pointer of the fault under `at`, unless the schema is taken."""
     if not isinstance(schema, dict):
         raise _refusal("A schema must be a JSON object.", at)
     nodes, depth = size(schema, most_nodes=MAX_NODES, most_depth=_MAX_JSON_DEPTH)
@@ -46,7 +46,7 @@ def check_schema(schema: Any, *, at: str = "") -> None:
 
 
 def compiled(text: str) -> jsonschema_rs.Draft202012Validator:
-    """This function will compile a checked schema, given as `text_of` writes it, or return the one it has."""
+    """Compile a checked schema, given as `text_of` writes it, or return the one it has."""
     return _compiled(text)
 
 
@@ -95,7 +95,7 @@ class _Walk:
         self._open: set[str] = set()
 
     def fault(self) -> tuple[str, str] | None:
-        """This function will return the pointer and wording of the first fault."""
+        """Return the pointer and wording of the first fault."""
         try:
             if str(self._root.get("$schema", _DIALECT)).rstrip("#") != _DIALECT:
                 raise _Fault("/$schema", f"Only draft 2020-12 is taken: leave `$schema` out, or write {_DIALECT}.")

@@ -16,7 +16,7 @@ _LONGEST_MESSAGE = 300
 
 
 def validate(schema: dict[str, Any], value: Any, *, at: str = "") -> None:
-    """This function will raise InvalidRequest unless the value fits.
+    """Raise InvalidRequest unless the value fits.
 
     The error carries `path` (JSON pointer of the first fault, under `at`) and `errors`: up to five
     `{path, message}`.
@@ -34,7 +34,7 @@ def validate(schema: dict[str, Any], value: Any, *, at: str = "") -> None:
 
 
 def with_defaults(schema: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
-    """This function will return the value with the top-level defaults of its schema put in."""
+    """Return the value with the top-level defaults of its schema put in."""
     defaults = {
         name: one["default"]
         for name, one in schema.get("properties", {}).items()

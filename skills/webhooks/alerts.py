@@ -20,17 +20,17 @@ _OK = range(200, 300)
 
 
 def secret() -> str:
-    """This function will return the secret that the operators' webhook is signed with."""
+    """Return the secret that the operators' webhook is signed with."""
     return signing.secret(OPERATORS, generation=1)
 
 
 def register() -> None:
-    """This function will let alerts go out by webhook."""
+    """Let alerts go out by webhook."""
     alerts.channel("webhook", send)
 
 
 def send(alert: alerts.Alert, now: datetime) -> alerts.Sent:
-    """This function will send an alert; raises `OSError` for what is to be tried again."""
+    """Send an alert; raises `OSError` for what is to be tried again."""
     payload = {"type": EVENT, "timestamp": now.isoformat(), "data": _data(alert)}
     return _to_operators(alert, payload, now=now) if alert.tenant_id is None else _to_tenant(alert.tenant_id, payload)
 

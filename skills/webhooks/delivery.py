@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 async def deliver_due() -> int:
-    """This function will attempt every delivery that is due, and return how many attempts that were."""
+    """Attempt every delivery that is due, and return how many attempts that were."""
     attempts = 0
     for _ in range(_MOST_ROUNDS):
         taken = await pg.fetch_all(_TAKE, {"most": _AT_ONCE, "lease": _LEASE_SECONDS})
@@ -37,7 +37,7 @@ async def deliver_due() -> int:
 
 
 async def redeliver(tenant_id: int, delivery_id: UUID | None) -> Row:
-    """This function will have a delivery sent again, now; raises `NotFound`."""
+    """Have a delivery sent again, now; raises `NotFound`."""
     row = None if delivery_id is None else await pg.fetch_one(_AGAIN, {"tenant": tenant_id, "id": delivery_id})
     if row is None:
         raise NotFound("There is no such delivery.")
@@ -45,7 +45,7 @@ async def redeliver(tenant_id: int, delivery_id: UUID | None) -> Row:
 
 
 async def page(tenant_id: int, endpoint_id: UUID, *, limit: int = 100) -> list[Row]:
-    """This function will list an endpoint's deliveries with their attempts, the newest first."""
+    """List an endpoint's deliveries with their attempts, the newest first."""
     return await pg.fetch_all(_PAGE, {"tenant": tenant_id, "endpoint": endpoint_id, "limit": limit})
 
 

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 async def of_url(connection: Connection, tenant_id: int, url: str) -> tuple[UUID, str | None]:
-    """This function will find or make a tenant's endpoint for a URL; the secret comes only with a new one.
+    """Find or make a tenant's endpoint for a URL; the secret comes only with a new one.
 
     Raises `InvalidRequest` for a URL that messages may not go to.
     """
@@ -27,32 +27,32 @@ async def of_url(connection: Connection, tenant_id: int, url: str) -> tuple[UUID
 
 
 async def add(tenant_id: int, url: str) -> tuple[Row, str | None]:
-    """This function will make an endpoint, or enable the one that the URL has already; with its secret if it is new."""
+    """Make an endpoint, or enable the one that the URL has already; with its secret if it is new."""
     async with pg.connection() as connection, connection.transaction():
         endpoint_id, secret = await of_url(connection, tenant_id, url)
     return await one(tenant_id, endpoint_id), secret
 
 
 async def one(tenant_id: int, endpoint_id: UUID | None) -> Row:
-    """This function will return an endpoint; raises `NotFound`."""
+    """Return an endpoint; raises `NotFound`."""
     row = None if endpoint_id is None else await pg.fetch_one(f"{_ROWS} AND id = %(id)s", _of(tenant_id, endpoint_id))
     return _found(row)
 
 
 async def every(tenant_id: int) -> list[Row]:
-    """This function will list a tenant's endpoints, the newest first."""
+    """List a tenant's endpoints, the newest first."""
     return await pg.fetch_all(f"{_ROWS} ORDER BY id DESC LIMIT 500", {"tenant": tenant_id})
 
 
 async def rotate(tenant_id: int, endpoint_id: UUID | None, *, overlap: timedelta, now: datetime) -> tuple[Row, str]:
-    """This function will give an endpoint a new secret; for the overlap, messages are signed with the old one too."""
+    """Give an endpoint a new secret; for the overlap, messages are signed with the old one too."""
     until = now + min(max(overlap, timedelta(0)), LONGEST_OVERLAP)
     row = _found(await pg.fetch_one(_ROTATE, {**_of(tenant_id, endpoint_id), "until": until}))
     return row, signing.secret(row["id"], generation=row["generation"])
 
 
 async def remove(tenant_id: int, endpoint_id: UUID | None) -> None:
-    """This function will stop all messages to an endpoint; its log stays until it would be deleted anyway."""
+    """Stop all messages to an endpoint; its log stays until it would be deleted anyway."""
     _found(await pg.fetch_one(_DISABLE, {**_of(tenant_id, endpoint_id), "reason": "removed"}))
 
 

@@ -27,7 +27,7 @@ class Undelivered(Exception):
 
 
 async def post(url: str, *, body: bytes, headers: dict[str, str]) -> int:
-    """This function will send a message and return the status; it follows no redirect. Raises `Undelivered`."""
+    """Send a message and return the status; it follows no redirect. Raises `Undelivered`."""
     try:
         async with (
             asyncio.timeout(SECONDS),
@@ -42,7 +42,7 @@ async def post(url: str, *, body: bytes, headers: dict[str, str]) -> int:
 
 
 def check_url(url: str, *, path: str) -> str:
-    """This function will return a URL that messages may be sent to; raises `InvalidRequest`."""
+    """Return a URL that messages may be sent to; raises `InvalidRequest`."""
     try:
         parsed = httpx2.URL(url)
     except (httpx2.InvalidURL, ValueError):
@@ -57,7 +57,7 @@ def check_url(url: str, *, path: str) -> str:
 
 
 def is_allowed(address: str) -> bool:
-    """This function will tell whether messages may be sent to an address: public ones, and those the operator named."""
+    """Tell whether messages may be sent to an address: public ones, and those the operator named."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if any(found.version == network.version and found in network for network in _allowed_networks()):
         return True
@@ -87,7 +87,7 @@ class _PublicOnly(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """This function will connect to a host unless one of its addresses is not public."""
+        """Connect to a host unless one of its addresses is not public."""
         addresses = await _resolved(host, port)
         if not addresses or not all(map(is_allowed, addresses)):
             raise _Refused("the host is not on the public internet")
@@ -96,11 +96,11 @@ class _PublicOnly(httpcore2.AsyncNetworkBackend):
         )
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
-        """This function will refuse."""
+        """Refuse."""
         raise _Refused("no sockets of the machine")
 
     async def sleep(self, seconds: float) -> None:
-        """This function will wait."""
+        """Wait."""
         await self._inner.sleep(seconds)
 
 

@@ -13,14 +13,14 @@ _PREFIX = "whsec_"
 
 
 def secret(endpoint_id: UUID, *, generation: int) -> str:
-    """This function will return an endpoint's secret of one generation, in the form that verifying libraries take."""
+    """Return an endpoint's secret of one generation, in the form that verifying libraries take."""
     key = str(settings.WEBHOOK_KEY or settings.SECRET_KEY).encode()
     derived = hmac.new(key, b"skillgate webhook\0" + endpoint_id.bytes + generation.to_bytes(4), hashlib.sha256)
     return _PREFIX + base64.b64encode(derived.digest()).decode()
 
 
 def headers(endpoint: dict[str, Any], *, message_id: str, body: bytes, now: datetime) -> dict[str, str]:
-    """This function will sign a message; while an earlier secret is still good, with both."""
+    """Sign a message; while an earlier secret is still good, with both."""
     timestamp = str(int(now.timestamp()))
     generations = [endpoint["generation"]]
     if endpoint["previous_until"] is not None and endpoint["previous_until"] > now:

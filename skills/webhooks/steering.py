@@ -13,7 +13,7 @@ ENDPOINT, DELIVERY = "whe", "msg"
 
 
 def rotate(endpoint: WebhookEndpoint, *, overlap: timedelta, now: datetime, **by: Any) -> str:
-    """This function will give an endpoint a new secret and return it, this once; the old one signs too for the overlap."""
+    """Give an endpoint a new secret and return it, this once; the old one signs too for the overlap."""
     endpoint.generation += 1
     endpoint.previous_until = now + min(max(overlap, timedelta(0)), LONGEST_OVERLAP)
     endpoint.save(update_fields=["generation", "previous_until"])
@@ -22,14 +22,14 @@ def rotate(endpoint: WebhookEndpoint, *, overlap: timedelta, now: datetime, **by
 
 
 def switch(endpoint: WebhookEndpoint, *, is_active: bool, **by: Any) -> None:
-    """This function will stop all messages to an endpoint, or let them go again."""
+    """Stop all messages to an endpoint, or let them go again."""
     endpoint.is_active, endpoint.disabled_reason = is_active, "" if is_active else "switched off"
     endpoint.save(update_fields=["is_active", "disabled_reason"])
     _record("webhook.enabled" if is_active else "webhook.disabled", endpoint, by)
 
 
 def redeliver(delivery: WebhookDelivery, *, now: datetime, **by: Any) -> None:
-    """This function will have a message sent again within seconds, whatever became of it before."""
+    """Have a message sent again within seconds, whatever became of it before."""
     delivery.state, delivery.attempts, delivery.next_at, delivery.ended_at = "pending", 0, now, None
     delivery.save(update_fields=["state", "attempts", "next_at", "ended_at"])
     _record("webhook.redelivered", delivery.endpoint, by, message=ids.encode(DELIVERY, delivery.pk))

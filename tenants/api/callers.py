@@ -13,7 +13,7 @@ from tenants.keys import Caller
 
 
 async def of_request(request: Any, *, verb: str, fresh: bool = False) -> Caller:
-    """This function will return who makes a request, if the key may do `verb` (run, read, messages, health, reports).
+    """Return who makes a request, if the key may do `verb` (run, read, messages, health, reports).
 
     `fresh` looks the key up anew, for answers that nothing else checks again. Raises
     `AuthenticationFailed` or `NotAllowed`.
@@ -28,7 +28,7 @@ async def of_request(request: Any, *, verb: str, fresh: bool = False) -> Caller:
 
 
 def address(request: Any) -> str:
-    """This function will return the client's address; `X-Forwarded-For` counts only as far as trusted proxies wrote it."""
+    """Return the client's address; `X-Forwarded-For` counts only as far as trusted proxies wrote it."""
     nearest = str(request.META.get("REMOTE_ADDR", ""))
     hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     while hops and _is_trusted(nearest):

@@ -42,7 +42,7 @@ WHERE k.id = ANY(%(ids)s) AND (k.revoked_at IS NOT NULL OR k.expires_at <= clock
 
 
 async def authenticate(raw: str | None, *, address: str, now: datetime, fresh: bool = False) -> Caller:
-    """This function will return who calls; `fresh` does not trust what was looked up in the last seconds.
+    """Return who calls; `fresh` does not trust what was looked up in the last seconds.
 
     Raises `AuthenticationFailed`, the same for every reason; `RateLimited` instead for an address
     that failed too often; `Unavailable` without a database.
@@ -62,7 +62,7 @@ async def authenticate(raw: str | None, *, address: str, now: datetime, fresh: b
 
 
 async def authenticate_again(key_id: int, *, address: str, now: datetime) -> Caller:
-    """This function will return the caller of a key that was found good before, if it still is; always looked up.
+    """Return the caller of a key that was found good before, if it still is; always looked up.
 
     It is a use of the key like any other. Raises `AuthenticationFailed` or `Unavailable`.
     """
@@ -82,13 +82,13 @@ async def authenticate_again(key_id: int, *, address: str, now: datetime) -> Cal
 
 
 async def inactive(key_ids: Collection[int]) -> set[int]:
-    """This function will return those of the keys that may spend nothing by now; raises `Unavailable`."""
+    """Return those of the keys that may spend nothing by now; raises `Unavailable`."""
     rows = await pg.fetch_all(_INACTIVE, {"ids": list(key_ids)})
     return {row["id"] for row in rows}
 
 
 async def owner(key_id: int, *, now: datetime) -> Caller:
-    """This function will return the caller of a key whatever became of it, to close what it began: it admits to nothing.
+    """Return the caller of a key whatever became of it, to close what it began: it admits to nothing.
 
     Raises `AuthenticationFailed` when there is no such key, or `Unavailable`.
     """
@@ -201,7 +201,7 @@ def _rehash_later(row: dict[str, Any], *, current: bytes) -> None:
 
 @periodic.every(5)
 async def write_last_uses() -> None:
-    """This function will write when keys were last used, for each at most once a minute."""
+    """Write when keys were last used, for each at most once a minute."""
     with _lock:
         taken = dict(_last_uses)
         _last_uses.clear()
@@ -218,7 +218,7 @@ async def write_last_uses() -> None:
 
 @periodic.every(5)
 async def rehash() -> None:
-    """This function will store the digest under the newest pepper for keys that came in under an older one."""
+    """Store the digest under the newest pepper for keys that came in under an older one."""
     with _lock:
         taken = dict(_rehashes)
         _rehashes.clear()

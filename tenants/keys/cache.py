@@ -35,7 +35,7 @@ _drops = {"count": 0}  # a lookup that was under way while something was dropped
 
 
 def find(digest: bytes, *, now: datetime) -> Known | None:
-    """This function will return a key that was found good less than `LIFETIME` ago."""
+    """Return a key that was found good less than `LIFETIME` ago."""
     known = _known.get(digest)
     if known is not None and timedelta(0) <= now - known.looked_up_at < LIFETIME:
         _HITS.inc()
@@ -46,12 +46,12 @@ def find(digest: bytes, *, now: datetime) -> Known | None:
 
 
 def generation() -> int:
-    """This function will return what `keep` needs from before the lookup."""
+    """Return what `keep` needs from before the lookup."""
     return _drops["count"]
 
 
 def keep(digest: bytes, known: Known, *, generation: int) -> None:
-    """This function will remember a key unless something was dropped since `generation`: the lookup may predate it."""
+    """Remember a key unless something was dropped since `generation`: the lookup may predate it."""
     if generation != _drops["count"]:
         return
     while len(_known) >= _MOST_ENTRIES:
@@ -60,17 +60,17 @@ def keep(digest: bytes, known: Known, *, generation: int) -> None:
 
 
 def forget(key_id: int) -> None:
-    """This function will drop a key, so that the next call looks it up."""
+    """Drop a key, so that the next call looks it up."""
     _drop(lambda caller: caller.key_id == key_id)
 
 
 def forget_tenant(tenant_id: int) -> None:
-    """This function will drop all keys of a tenant."""
+    """Drop all keys of a tenant."""
     _drop(lambda caller: caller.tenant_id == tenant_id)
 
 
 def clear() -> None:
-    """This function will drop everything."""
+    """Drop everything."""
     _drop(lambda _: True)
 
 

@@ -40,11 +40,11 @@ class Caller:
     messages_policy: str = ""
 
     def may_run(self, skill: str) -> bool:
-        """This function will tell whether the key may call a skill."""
+        """Tell whether the key may call a skill."""
         return not self.allowed_skills or skill in self.allowed_skills
 
     def may_use(self, model: str) -> bool:
-        """This function will tell whether the key and its tenant allow a model; an undated name allows its snapshots."""
+        """Tell whether the key and its tenant allow a model; an undated name allows its snapshots."""
         if not self.allowed_models and not self.tenant_models:
             return True
         names = {model, _DATED.sub("", model)}
@@ -58,5 +58,5 @@ class Caller:
         return self.allowed_models or self.tenant_models
 
     def may(self, verb: str) -> bool:
-        """This function will tell whether the key may `run`, `read` or speak `messages`."""
+        """Tell whether the key may `run`, `read` or speak `messages`."""
         return not self.allowed_verbs or verb in self.allowed_verbs

@@ -25,7 +25,7 @@ _SHARED = (
 
 
 def change(key: ApiKey, *, terms: Terms, now: datetime, actor: str = "system", address: str = "") -> None:
-    """This function will give a key other terms; its secret, environment and history stay.
+    """Give a key other terms; its secret, environment and history stay.
 
     Scopes and limits change for every key of its family that has not ended, the expiry for this one
     alone. Raises `InvalidRequest`, or `Conflict` for a key that has ended; then nothing is written.
@@ -59,7 +59,7 @@ def change(key: ApiKey, *, terms: Terms, now: datetime, actor: str = "system", a
 
 
 def live_family(key: ApiKey, *, now: datetime) -> QuerySet[ApiKey]:
-    """This function will return the keys of a key's chain of rotations that have not ended."""
+    """Return the keys of a key's chain of rotations that have not ended."""
     first = key.family_id or key.pk
     return ApiKey.objects.filter(
         Q(pk=first) | Q(family=first),

@@ -6,7 +6,7 @@ from kit.errors import AuthenticationFailed
 
 
 def credentials(headers: Mapping[str, str]) -> str | None:
-    """This function will read the key from `X-API-Key` or `Authorization: Bearer`; None without one.
+    """Read the key from `X-API-Key` or `Authorization: Bearer`; None without one.
 
     `headers` are Django's, or a dict with names in lower case. Raises `AuthenticationFailed`
     for two keys that differ.

@@ -32,7 +32,7 @@ _lock = threading.Lock()
 
 
 async def count(address: str, *, now: datetime) -> None:
-    """This function will count a failure of an address; raises `RateLimited` when there were too many in a minute."""
+    """Count a failure of an address; raises `RateLimited` when there were too many in a minute."""
     subject = _subject(address)
     too_many, wait = await _count_shared(subject) or _count_here(subject, now=now)
     if too_many:

@@ -19,28 +19,28 @@ _PREFIX = len("sg_live_")
 
 
 def generate(environment: str) -> str:
-    """This function will make a new secret for `live` or `test`."""
+    """Make a new secret for `live` or `test`."""
     body = f"sg_{environment}_{ids.secret(_RANDOM)}"
     return body + _checksum(body)
 
 
 def is_well_formed(raw: str) -> bool:
-    """This function will tell whether a text has a key's form and its checksum agrees."""
+    """Tell whether a text has a key's form and its checksum agrees."""
     return _FORM.fullmatch(raw) is not None and _checksum(raw[:-_CHECK]) == raw[-_CHECK:]
 
 
 def display(secret: str) -> str:
-    """This function will shorten a key to what may be shown: prefix, first four and last four characters."""
+    """Shorten a key to what may be shown: prefix, first four and last four characters."""
     return f"{secret[: _PREFIX + 4]}…{secret[-4:]}"
 
 
 def digest(secret: str, *, pepper: str) -> bytes:
-    """This function will return what is stored of a key: 32 bytes of HMAC-SHA256."""
+    """Return what is stored of a key: 32 bytes of HMAC-SHA256."""
     return hmac.digest(pepper.encode(), secret.encode(), hashlib.sha256)
 
 
 def digests(secret: str) -> dict[str, bytes]:
-    """This function will return the digest under each live pepper by the pepper's id, the current one first."""
+    """Return the digest under each live pepper by the pepper's id, the current one first."""
     return {pepper_id: digest(secret, pepper=pepper) for pepper_id, pepper in settings.KEY_PEPPERS.items()}
 
 

@@ -54,7 +54,7 @@ def issue(
     actor: str = "system",
     address: str = "",
 ) -> Issued:
-    """This function will create a key with its monthly budget. Raises `InvalidRequest`, and then nothing is written."""
+    """Create a key with its monthly budget. Raises `InvalidRequest`, and then nothing is written."""
     terms = scopes.Terms(
         name=name,
         environment=environment,
@@ -85,7 +85,7 @@ def rotate(
     actor: str = "system",
     address: str = "",
 ) -> Issued:
-    """This function will issue a successor that draws on the same limits and budget; the old key ends after `overlap`.
+    """Issue a successor that draws on the same limits and budget; the old key ends after `overlap`.
 
     The successor lives as long as its predecessor was given. Raises `InvalidRequest` for an
     overlap outside of 0 to 24 hours, `Conflict` for a key that has ended or has a successor.
@@ -112,7 +112,7 @@ def rotate(
 
 
 def revoke(key: ApiKey, *, reason: str, now: datetime, actor: str = "system", address: str = "") -> None:
-    """This function will end a key for good; again changes nothing. Raises `InvalidRequest` without a reason."""
+    """End a key for good; again changes nothing. Raises `InvalidRequest` without a reason."""
     why = scopes.label(reason, field="reason", longest=200)
     with transaction.atomic():
         found = ApiKey.objects.select_for_update().select_related("tenant").get(pk=key.pk)

@@ -35,7 +35,7 @@ class Terms:
     expires_at: datetime | None = None
 
     def columns(self, *, now: datetime) -> dict[str, Any]:
-        """This function will return the key's columns; raises `InvalidRequest` for the first that cannot be."""
+        """Return the key's columns; raises `InvalidRequest` for the first that cannot be."""
         return {
             "name": label(self.name, field="name", longest=100),
             "environment": _environment(self.environment),
@@ -53,7 +53,7 @@ class Terms:
 
 
 def label(text: str, *, field: str, longest: int) -> str:
-    """This function will return a name for people, trimmed; raises `InvalidRequest`."""
+    """Return a name for people, trimmed; raises `InvalidRequest`."""
     trimmed = text.strip()
     if not trimmed or len(trimmed) > longest or not trimmed.isprintable():
         raise InvalidRequest(f"Give `{field}` 1 to {longest} printable characters.", field=field)
@@ -61,7 +61,7 @@ def label(text: str, *, field: str, longest: int) -> str:
 
 
 def count(number: int, *, field: str, most: int) -> int:
-    """This function will return a whole number from 1 to `most`; raises `InvalidRequest`."""
+    """Return a whole number from 1 to `most`; raises `InvalidRequest`."""
     if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= most:
         raise InvalidRequest(f"Give `{field}` a whole number from 1 to {most}.", field=field)
     return number
@@ -81,7 +81,7 @@ def _entries(values: Iterable[str], *, field: str) -> list[str]:
 
 
 def names(values: Iterable[str], *, field: str) -> list[str]:
-    """This function will return names of skills or models without repetition; raises `InvalidRequest`."""
+    """Return names of skills or models without repetition; raises `InvalidRequest`."""
     found = _entries(values, field=field)
     for name in found:
         if not isinstance(name, str) or not _NAME.fullmatch(name):

@@ -21,7 +21,7 @@ _ended: OrderedDict[str, None] = OrderedDict()  # a heartbeat under way while it
 
 
 async def take(caller: Caller, *, tokens: int, call_id: str) -> Decision:
-    """This function will admit a call of up to `tokens` tokens, once per `call_id`, or raise `RateLimited`.
+    """Admit a call of up to `tokens` tokens, once per `call_id`, or raise `RateLimited`.
 
     A refused call has consumed nothing. Redis in trouble costs one call 0.1 s and the next
     nothing: then this process's share of each limit applies.
@@ -44,22 +44,22 @@ async def take(caller: Caller, *, tokens: int, call_id: str) -> Decision:
 
 
 async def refund(caller: Caller, *, tokens: int, call_id: str) -> None:
-    """This function will settle a call: its unused `tokens` are given back and its place is free; again does nothing."""
+    """Settle a call: its unused `tokens` are given back and its place is free; again does nothing."""
     await _finish(caller, tokens=tokens, requests=0, call_id=call_id)
 
 
 async def release(caller: Caller, *, call_id: str) -> None:
-    """This function will free a call's place and give nothing back."""
+    """Free a call's place and give nothing back."""
     await _finish(caller, tokens=0, requests=0, call_id=call_id)
 
 
 async def cancel(caller: Caller, *, call_id: str) -> None:
-    """This function will undo a call as if it had not been taken: for one that was refused afterwards, by a budget."""
+    """Undo a call as if it had not been taken: for one that was refused afterwards, by a budget."""
     await _finish(caller, tokens=caller.tokens_per_minute, requests=1, call_id=call_id)
 
 
 async def renew(calls: Iterable[tuple[int, str]]) -> None:
-    """This function will keep the places of running calls, given as (family id, call id), for another 60 s.
+    """Keep the places of running calls, given as (family id, call id), for another 60 s.
 
     It also tells Redis of calls that were taken while it was away, or that it lost.
     """

@@ -34,7 +34,7 @@ class Decision:
     source: Source
 
     def headers(self) -> dict[str, str]:
-        """This function will render the limits as headers, in Anthropic's names and as the IETF's RateLimit fields."""
+        """Render the limits as headers, in Anthropic's names and as the IETF's RateLimit fields."""
         headers = {
             "RateLimit-Policy": (
                 f'"requests";q={self.requests.limit};w=60, "tokens";q={self.tokens.limit};w=60;qu="tokens", '
@@ -61,7 +61,7 @@ def _rfc3339(instant: datetime) -> str:
 
 
 def decision(verdict: Verdict, *, allowance: Allowance, source: Source) -> Decision:
-    """This function will put a verdict in the terms of the limits."""
+    """Put a verdict in the terms of the limits."""
     return Decision(
         requests=_window(allowance.requests, verdict.requests_ahead),
         tokens=_window(allowance.tokens, verdict.tokens_ahead),
@@ -77,7 +77,7 @@ def _window(limit: int, ahead: float) -> Window:
 
 
 def reason(verdict: Verdict, *, allowance: Allowance, tokens: int) -> Reason:
-    """This function will name the limit that refused: the one that takes longest to give way."""
+    """Name the limit that refused: the one that takes longest to give way."""
     if tokens > allowance.tokens:
         return "tokens_per_minute"
     if verdict.running >= allowance.concurrent:
@@ -86,7 +86,7 @@ def reason(verdict: Verdict, *, allowance: Allowance, tokens: int) -> Reason:
 
 
 def refusal(verdict: Verdict, *, allowance: Allowance, tokens: int, source: Source, next_probe: float) -> RateLimited:
-    """This function will make the error for a refused call; each thing it suggests would pass when done next."""
+    """Make the error for a refused call; each thing it suggests would pass when done next."""
     made = decision(verdict, allowance=allowance, source=source)
     why = reason(verdict, allowance=allowance, tokens=tokens)
     if tokens > allowance.tokens:

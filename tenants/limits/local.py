@@ -44,7 +44,7 @@ class Shares:
         self._lock = threading.Lock()
 
     def take(self, family_id: int, *, allowance: Allowance, tokens: int, call_id: str) -> Verdict:
-        """This function will admit a call and charge it, or refuse it and charge nothing; a known call is admitted again."""
+        """Admit a call and charge it, or refuse it and charge nothing; a known call is admitted again."""
         with self._lock:
             now = self._monotonic()
             family = self._family(family_id, now)
@@ -64,7 +64,7 @@ class Shares:
             )
 
     def finish(self, family_id: int, *, allowance: Allowance, tokens: int, requests: int, call_id: str) -> int:
-        """This function will end a call's lease and give back up to what it was charged; returns the tokens."""
+        """End a call's lease and give back up to what it was charged; returns the tokens."""
         with self._lock:
             family = self._families.get(family_id)
             call = family.calls.pop(call_id, None) if family else None
@@ -76,7 +76,7 @@ class Shares:
             return back
 
     def renew(self, family_id: int, call_id: str) -> None:
-        """This function will renew the lease of a call that was taken here."""
+        """Renew the lease of a call that was taken here."""
         with self._lock:
             family = self._families.get(family_id)
             call = family.calls.get(call_id) if family else None

@@ -30,7 +30,7 @@ _lock = threading.Lock()
 
 
 def count(caller: Caller, *, reason: str, now: datetime) -> None:
-    """This function will count one refused call of a key's family; `reason` names the limit or budget."""
+    """Count one refused call of a key's family; `reason` names the limit or budget."""
     REFUSED.labels(reason).inc()
     hour = now.replace(minute=0, second=0, microsecond=0).isoformat()
     kind = _Kind(caller.tenant_id, caller.family_id, hour, reason[:64])
@@ -41,7 +41,7 @@ def count(caller: Caller, *, reason: str, now: datetime) -> None:
 
 @periodic.every(5)
 async def flush() -> None:
-    """This function will add what was counted to the table in one statement; without a database it is kept."""
+    """Add what was counted to the table in one statement; without a database it is kept."""
     with _lock:
         taken = Counter(_counted)
         _counted.clear()

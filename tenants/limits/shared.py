@@ -13,24 +13,24 @@ _LEASE = int(LEASE_SECONDS * 1_000_000)
 
 
 async def take(family_id: int, *, allowance: Allowance, tokens: int, call_id: str) -> Verdict:
-    """This function will decide about a call and charge it if admitted; raises `Trouble`."""
+    """Decide about a call and charge it if admitted; raises `Trouble`."""
     limits = (allowance.requests, allowance.tokens)
     return _verdict(await _script.run(family_id, "take", call_id, tokens, *limits, allowance.concurrent, _LEASE))
 
 
 async def finish(family_id: int, *, allowance: Allowance, tokens: int, requests: int, call_id: str) -> int:
-    """This function will end a call's lease and give back up to what it was charged; returns the tokens."""
+    """End a call's lease and give back up to what it was charged; returns the tokens."""
     given = (call_id, tokens, allowance.requests, allowance.tokens, requests)
     return int(await _script.run(family_id, "finish", *given))
 
 
 async def renew(family_id: int, call_ids: list[str]) -> None:
-    """This function will renew the leases of running calls, also of calls that Redis has lost or never knew."""
+    """Renew the leases of running calls, also of calls that Redis has lost or never knew."""
     await _script.run(family_id, "renew", _LEASE, *call_ids)
 
 
 def seconds_to_probe() -> float:
-    """This function will return how long it is until Redis is tried again; 0 while it works."""
+    """Return how long it is until Redis is tried again; 0 while it works."""
     return _script.seconds_to_probe()
 
 

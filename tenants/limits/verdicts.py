@@ -17,7 +17,7 @@ class Allowance:
     concurrent: int
 
     def share(self, processes: int) -> "Allowance":
-        """This function will return one process's part, at least 1 of each."""
+        """Return one process's part, at least 1 of each."""
         return Allowance(
             requests=max(1, self.requests // processes),
             tokens=max(1, self.tokens // processes),

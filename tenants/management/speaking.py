@@ -11,7 +11,7 @@ from tenants.models import ApiKey, Tenant
 
 @contextmanager
 def refusals_as_sentences() -> Iterator[None]:
-    """This function will turn a refusal into what `manage.py` prints before it exits with 1."""
+    """Turn a refusal into what `manage.py` prints before it exits with 1."""
     try:
         yield
     except SkillgateError as refusal:
@@ -19,7 +19,7 @@ def refusals_as_sentences() -> Iterator[None]:
 
 
 def tenant(slug: str) -> Tenant:
-    """This function will find a tenant by its slug."""
+    """Find a tenant by its slug."""
     found = Tenant.objects.filter(slug=slug).first()
     if found is None:
         raise CommandError(f"There is no tenant with the slug {slug}. Create it with create_tenant.")
@@ -27,7 +27,7 @@ def tenant(slug: str) -> Tenant:
 
 
 def key(public_id: str) -> ApiKey:
-    """This function will find a key by its public id."""
+    """Find a key by its public id."""
     found = ApiKey.objects.filter(public_id=public_id).select_related("tenant").first()
     if found is None:
         raise CommandError(
@@ -37,5 +37,5 @@ def key(public_id: str) -> ApiKey:
 
 
 def names(text: str) -> list[str]:
-    """This function will split a comma-separated option."""
+    """Split a comma-separated option."""
     return [name.strip() for name in text.split(",") if name.strip()]

@@ -7,7 +7,7 @@ _PAGE_CHARACTERS = 2_000
 
 
 def book(*, pages: int) -> str:
-    """This function will write a book whose pages are parted by form feeds, with a chapter every ten pages."""
+    """Write a book whose pages are parted by form feeds, with a chapter every ten pages."""
     source = (ROOT / "examples" / "alice.txt").read_text(encoding="utf-8")
     paragraphs = [part for part in source.split("\n\n") if len(part) > 200]
     written = []

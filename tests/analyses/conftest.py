@@ -29,7 +29,7 @@ ENDED = ("succeeded", "failed", "cancelled", "awaiting_budget")
 
 @contextmanager
 def celery(*arguments: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """This function will run a Celery program until the block ends."""
+    """Run a Celery program until the block ends."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "config.celery", *arguments],
@@ -67,7 +67,7 @@ class Desk:
         return httpx2.delete(f"{self.live.base_url}/v1/{path}", headers=self.live.headers, timeout=30).json()
 
     def calls(self, analysis_id: str) -> list[dict[str, Any]]:
-        """This function will return every attempt at a step of an analysis."""
+        """Return every attempt at a step of an analysis."""
         found = ids.decode("ana", analysis_id)
         return self.live.rows("SELECT * FROM skills_analysiscall WHERE analysis_id = %s ORDER BY opened_at", found)
 
@@ -90,12 +90,12 @@ class Desk:
         return dict(self.get(f"analyses/{analysis_id}/result"))
 
     def paid(self) -> tuple[int, int]:
-        """This function will return the tokens and micro-dollars that the ledger has for the tenant."""
+        """Return the tokens and micro-dollars that the ledger has for the tenant."""
         events = self.live.events()
         return sum(one["charged_tokens"] for one in events), sum(one["cost_micros"] for one in events)
 
     def journaled(self) -> int:
-        """This function will return the tokens that were billed upstream."""
+        """Return the tokens that were billed upstream."""
         return sum(sum(entry["usage"].values()) for entry in self.live.journal())
 
 
@@ -149,13 +149,13 @@ class Crew:
         self._shift: ExitStack | None = None
 
     def gather(self) -> None:
-        """This function will have two worker processes take analyses."""
+        """Have two worker processes take analyses."""
         if self._shift is None:
             self._shift = ExitStack()
             self._shift.enter_context(self._start(*WORKER, "-n", "crew@test", name="crew"))
 
     def dismiss(self) -> None:
-        """This function will leave no worker of analyses alive."""
+        """Leave no worker of analyses alive."""
         if self._shift is not None:
             self._shift.close()
             self._shift = None

@@ -30,7 +30,7 @@ class Plant(Stack):
     """The stack, with a worker for analyses."""
 
     def start(self) -> None:
-        """This function will start everything."""
+        """Start everything."""
         super().start()
         self.analyses = self.setting.child("analyses", roles.Table().background["analyses"])
         self.analyses.launch()
@@ -38,7 +38,7 @@ class Plant(Stack):
         self.secret = self.key(name="analyses")
 
     def close(self) -> None:
-        """This function will stop everything."""
+        """Stop everything."""
         if hasattr(self, "analyses"):
             self.analyses.kill()
         super().close()
@@ -64,7 +64,7 @@ class Mayhem:
         self._bag: list[str] = []
 
     def submit(self) -> list[str]:
-        """This function will submit two analyses and two batches, one of each in bulk, and return their addresses."""
+        """Submit two analyses and two batches, one of each in bulk, and return their addresses."""
         digest = {"skill": "digest", "text": book(pages=self._random.randint(25, 50)), "instructions": _PAUSE}
         items = [{"id": str(n), "input": {"text": f"{_PAUSE} Of {n} cups of tea."}} for n in range(12)]
         batch = {"skill": "summarize", "items": items}
@@ -72,7 +72,7 @@ class Mayhem:
         return [self._send(path, body | way) for path, body in work for way in ({}, {"processing": "bulk"})]
 
     def kill(self, *, times: int) -> None:
-        """This function will kill so many parts at random, each started again after a moment."""
+        """Kill so many parts at random, each started again after a moment."""
         for _ in range(times):
             time.sleep(self._random.uniform(0.5, 3.0))
             self._bag = self._bag or self._random.sample(sorted(self._plant.mortal), len(self._plant.mortal))
@@ -85,7 +85,7 @@ class Mayhem:
                 child.launch()
 
     def finish(self, work: list[str]) -> list[Row]:
-        """This function will wait until all of it has ended, and return it."""
+        """Wait until all of it has ended, and return it."""
         deadline = time.monotonic() + _PATIENCE_SECONDS
         ended: dict[str, Row] = {}
         while len(ended) < len(work):
@@ -113,7 +113,7 @@ class Mayhem:
 
 
 def settle(plant: Plant, *, hasten: bool = False) -> None:
-    """This function will wait until no call is open any more, letting the leases of dead ones be over where time is dear."""
+    """Wait until no call is open any more, letting the leases of dead ones be over where time is dear."""
     deadline = time.monotonic() + 150
     query = "SELECT count(*) AS open FROM skills_analysiscall WHERE closed_at IS NULL"
     while plant.open_events() or plant.sql(query)[0]["open"]:
@@ -125,7 +125,7 @@ def settle(plant: Plant, *, hasten: bool = False) -> None:
 
 
 def faults(plant: Plant) -> list[str]:
-    """This function will return every breach, in words: of the ledger, and of what analyses and batches promise."""
+    """Return every breach, in words: of the ledger, and of what analyses and batches promise."""
     twice = plant.sql(_TWICE)
     unequal = plant.sql(_UNEQUAL)
     return [
@@ -136,7 +136,7 @@ def faults(plant: Plant) -> list[str]:
 
 
 def main() -> None:
-    """This function will run what the command line says, and say what came of it."""
+    """Run what the command line says, and say what came of it."""
     options = argparse.ArgumentParser(prog="python -m tests.analyses.mayhem", description=__doc__)
     options.add_argument("--runs", type=int, default=10)
     options.add_argument("--seed", type=int, default=1)

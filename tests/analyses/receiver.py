@@ -33,7 +33,7 @@ class Receiver:
 
 @contextmanager
 def receiving(host: str) -> Iterator[Receiver]:
-    """This function will run a receiver until the block ends."""
+    """Run a receiver until the block ends."""
     made = Receiver(host)
     thread = threading.Thread(target=made.server.serve_forever)
     thread.start()

@@ -78,7 +78,7 @@ def test_an_analysis_without_budget_waits_and_goes_on_by_itself(desk: Desk) -> N
 
 
 def half_a_minute_passes(desk: Desk) -> None:
-    """This function will let the time be over after which it is tried again."""
+    """Let the time be over after which it is tried again."""
     desk.live.rows(
         "UPDATE skills_analysis SET available_at = now() WHERE tenant_id = %s RETURNING id", desk.live.tenant.pk
     )

@@ -65,7 +65,7 @@ def all_closed(desk: Desk, analysis_id: str) -> list[dict[str, Any]]:
 
 
 def a_minute_passes(desk: Desk) -> None:
-    """This function will let the leases of what the dead worker had under way be over."""
+    """Let the leases of what the dead worker had under way be over."""
     query = "UPDATE usage_event SET lease_until = now() WHERE tenant_id = %s AND state = 'open' RETURNING id"
     desk.live.rows(query, desk.live.tenant.pk)
 

@@ -15,7 +15,7 @@ ANSWER = {"type": "object", "properties": {"label": {"type": "string"}}, "requir
 
 
 def publish(live: Live, *, policy: dict[str, Any], name: str = "echo", **changes: Any) -> int:
-    """This function will publish the next version of a skill of the tenant's and make it production."""
+    """Publish the next version of a skill of the tenant's and make it production."""
     content = Content(
         **{
             "description": "Says something about a text.",
@@ -39,7 +39,7 @@ def publish(live: Live, *, policy: dict[str, Any], name: str = "echo", **changes
 
 
 def words(count: int = 8, *, chunk_ms: int = 0, text: str = "Tell me something.") -> dict[str, Any]:
-    """This function will make an input whose answer has so many words, at a pace."""
+    """Make an input whose answer has so many words, at a pace."""
     return {"input": {"text": f"[[emulator:words:{count}]] [[emulator:chunk_ms:{chunk_ms}]] {text}"}}
 
 
@@ -53,5 +53,5 @@ class Asked:
         return self.live.post(ECHO, words() if body is None else body, **options)
 
     def purposes(self) -> list[str]:
-        """This function will return what the tenant's usage events are for, in order, once they are closed."""
+        """Return what the tenant's usage events are for, in order, once they are closed."""
         return [event["purpose"] for event in self.live.events()]

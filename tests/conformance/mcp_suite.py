@@ -22,7 +22,7 @@ NODE = (
 
 
 def main() -> int:
-    """This function will run the suite and return 0 if nothing but what the baseline explains has failed."""
+    """Run the suite and return 0 if nothing but what the baseline explains has failed."""
     if shutil.which("npm") is None:
         sys.stderr.write("The conformance suite needs Node.js with npm on the PATH.\n")
         return 2

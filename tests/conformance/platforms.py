@@ -12,7 +12,7 @@ from tests.skills.gateway import ROOT, Key, running
 
 @contextmanager
 def a_key() -> Iterator[Key]:
-    """This function will start databases, emulator and server, and give a key that is allowed everything."""
+    """Start databases, emulator and server, and give a key that is allowed everything."""
     with tempfile.TemporaryDirectory() as folder, Temporary(ROOT) as temporary:
         temporary.start_databases()
         temporary.start_emulator()

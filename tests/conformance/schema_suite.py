@@ -17,7 +17,7 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 
 
 def main() -> int:
-    """This function will try every operation of the OpenAPI document and return 0 if all answers are as it says."""
+    """Try every operation of the OpenAPI document and return 0 if all answers are as it says."""
     tool = _installed()
     with a_key() as key:
         command = [

@@ -30,7 +30,7 @@ class Cast:
     other_key: Issued
 
     def client(self, name: str) -> Client:
-        """This function will sign someone in."""
+        """Sign someone in."""
         client = Client()
         client.force_login(self.users[name], backend="django.contrib.auth.backends.ModelBackend")
         return client

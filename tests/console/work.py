@@ -13,7 +13,7 @@ REASON = {"type": "api_error", "reason": "upstream", "message": "Claude failed a
 
 
 def rows_of(tenant: Tenant, key: ApiKey) -> dict[str, Any]:
-    """This function will make one of each and return their ids."""
+    """Make one of each and return their ids."""
     batch = failed_batch(tenant, key)
     endpoint = WebhookEndpoint.objects.create(id=ids.uuid7(), tenant=tenant, url=f"https://{tenant.slug}.example/hook")
     delivery = WebhookDelivery.objects.create(
@@ -31,7 +31,7 @@ def rows_of(tenant: Tenant, key: ApiKey) -> dict[str, Any]:
 
 
 def failed_batch(tenant: Tenant, key: ApiKey) -> Analysis:
-    """This function will make a batch that failed, with one item done, one failed and one undone."""
+    """Make a batch that failed, with one item done, one failed and one undone."""
     now = clock.now()
     batch = Analysis.objects.create(
         id=ids.uuid7(),

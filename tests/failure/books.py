@@ -31,7 +31,7 @@ _ACCOUNTS = """
 
 
 def faults(stack: Stack) -> list[str]:
-    """This function will return every breach of I1 to I5 and I12, in words."""
+    """Return every breach of I1 to I5 and I12, in words."""
     events = stack.sql("SELECT * FROM usage_event ORDER BY tenant_id, number")
     calls = stack.calls()
     checks = [

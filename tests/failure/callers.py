@@ -39,17 +39,17 @@ class Told:
 
 
 def prompt(*, words: int, chunk_ms: float = 0, fault: str = "") -> str:
-    """This function will word a prompt that is answered at a length and a pace: 4 words a chunk."""
+    """Word a prompt that is answered at a length and a pace: 4 words a chunk."""
     return f"[[emulator:words:{words}]] [[emulator:chunk_ms:{chunk_ms}]] {fault} Tell me something."
 
 
 def lasting(seconds: float) -> str:
-    """This function will word a prompt whose answer takes some seconds."""
+    """Word a prompt whose answer takes some seconds."""
     return prompt(words=int(40 * seconds), chunk_ms=100)
 
 
 async def run(url: str, key: str, text: str, *, max_tokens: int = 500, leave_after: float = PATIENCE_SECONDS) -> Told:
-    """This function will run the skill `complete` and wait for its JSON, or leave after some seconds."""
+    """Run the skill `complete` and wait for its JSON, or leave after some seconds."""
     return await post(
         f"{url}/v1/skills/complete", key, {"input": {"prompt": text}, "max_tokens": max_tokens}, leave_after=leave_after
     )
@@ -58,20 +58,20 @@ async def run(url: str, key: str, text: str, *, max_tokens: int = 500, leave_aft
 async def stream(
     url: str, key: str, text: str, *, max_tokens: int = 500, leave_after: float = PATIENCE_SECONDS
 ) -> Told:
-    """This function will read a streamed run of the skill `complete` to its end, or leave after some seconds."""
+    """Read a streamed run of the skill `complete` to its end, or leave after some seconds."""
     body = {"input": {"prompt": text}, "max_tokens": max_tokens}
     return await post(f"{url}/v1/skills/complete/stream", key, body, leave_after=leave_after)
 
 
 async def relay(url: str, key: str, text: str, *, max_tokens: int = 500, leave_after: float = PATIENCE_SECONDS) -> Told:
-    """This function will read a streamed answer of Claude's own API as we relay it."""
+    """Read a streamed answer of Claude's own API as we relay it."""
     messages = [{"role": "user", "content": text}]
     body = {"model": "claude-sonnet-5", "max_tokens": max_tokens, "messages": messages, "stream": True}
     return await post(f"{url}/v1/messages", key, body, leave_after=leave_after)
 
 
 async def post(url: str, key: str, body: Any, *, leave_after: float = PATIENCE_SECONDS) -> Told:
-    """This function will send a body and read the whole answer on a connection of its own."""
+    """Send a body and read the whole answer on a connection of its own."""
     told = Told()
     headers = {"X-API-Key": key} if key else {}
     try:

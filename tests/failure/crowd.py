@@ -13,7 +13,7 @@ from tests.failure import callers
 
 
 async def main(order: dict[str, Any]) -> list[dict[str, Any]]:
-    """This function will send all calls at the same moment, each to the next web process."""
+    """Send all calls at the same moment, each to the next web process."""
     await asyncio.sleep(max(0.0, order["begins_at"] - time.time()))
     urls, key = order["urls"], order["key"]
     calls = [

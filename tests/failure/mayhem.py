@@ -26,7 +26,7 @@ class Mayhem:
 
     @asynccontextmanager
     async def raging(self) -> AsyncIterator[None]:
-        """This function will make trouble inside the block and leave everything running after it."""
+        """Make trouble inside the block and leave everything running after it."""
         stop = asyncio.Event()
         task = asyncio.create_task(self._rage(stop))
         try:
@@ -75,7 +75,7 @@ class Mayhem:
 
 
 def flush(stack: Stack) -> None:
-    """This function will empty Redis, or find it down for the moment."""
+    """Empty Redis, or find it down for the moment."""
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         try:

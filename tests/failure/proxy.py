@@ -15,7 +15,7 @@ from tests import nginx
 
 @contextmanager
 def before(ports: list[int], *, folder: Path) -> Iterator[str]:
-    """This function will listen for both web processes and yield the URL to call."""
+    """Listen for both web processes and yield the URL to call."""
     port = _free_port()
     runs = _nginx(ports, port=port, folder=folder) if nginx.NGINX else _relay(ports, port=port)
     with runs:

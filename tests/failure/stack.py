@@ -72,7 +72,7 @@ class Stack:
         return [f"http://127.0.0.1:{port}" for port in self.ports]
 
     def start(self) -> None:
-        """This function will start everything and prepare the database; on failure nothing is left."""
+        """Start everything and prepare the database; on failure nothing is left."""
         try:
             self.postgres.launch()
             self.valkey.start()
@@ -92,7 +92,7 @@ class Stack:
             raise
 
     def close(self) -> None:
-        """This function will stop everything and remove the folders."""
+        """Stop everything and remove the folders."""
         for child in (self.beat, self.worker, *self.webs, self.emulator, self.valkey, self.postgres):
             child.resume()
             child.kill()
@@ -102,44 +102,44 @@ class Stack:
             shutil.rmtree(folder, ignore_errors=True)
 
     def manage(self, *arguments: str) -> str:
-        """This function will run a management command and return the last line that it wrote."""
+        """Run a management command and return the last line that it wrote."""
         argv = ("{python}", str(ROOT / "manage.py"), *arguments)
         said = self.setting.child(f"manage-{arguments[0]}", argv).run(seconds=180)
         return said.rstrip().rpartition("\n")[2]
 
     def tenant(self, slug: str, *, monthly_tokens: int = 10**12) -> str:
-        """This function will create a tenant and return its slug."""
+        """Create a tenant and return its slug."""
         self.manage("create_tenant", "--slug", slug, "--name", slug, "--monthly-token-budget", str(monthly_tokens))
         return slug
 
     def python(self, code: str) -> str:
-        """This function will run a few statements inside the project and return the last line that they wrote."""
+        """Run a few statements inside the project and return the last line that they wrote."""
         return self.manage("shell", "--no-imports", "-c", code.replace("{", "{{").replace("}", "}}"))
 
     def key(self, tenant: str = "demo", *, name: str, **terms: int) -> str:
-        """This function will issue a key whose limits are out of the way unless given, and return its secret."""
+        """Issue a key whose limits are out of the way unless given, and return its secret."""
         options = {"monthly_token_budget": 10**12, **_PLENTY, **terms}
         flags = [part for term, value in options.items() for part in (f"--{term.replace('_', '-')}", str(value))]
         return self.manage("issue_key", "--tenant", tenant, "--name", name, *flags)
 
     def sql(self, query: str, parameters: Sequence[Any] = (), *, database: str = "skillgate") -> list[Row]:
-        """This function will run a statement in a session of its own and return its rows."""
+        """Run a statement in a session of its own and return its rows."""
         url = self.postgres.url(database).replace("postgres://", "postgresql://")
         with psycopg.connect(url, autocommit=True, row_factory=dict_row, connect_timeout=10) as connection:
             cursor = connection.execute(query.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     def open_events(self) -> list[str]:
-        """This function will return the usage events that are open, but for those that are meant to be."""
+        """Return the usage events that are open, but for those that are meant to be."""
         rows = self.sql("SELECT id FROM usage_event WHERE state = 'open'")
         return [str(row["id"]) for row in rows if str(row["id"]) not in self.abandoned]
 
     def redis(self, database: int = CACHE) -> Redis:
-        """This function will return a client of a numbered database."""
+        """Return a client of a numbered database."""
         return Redis(unix_socket_path=str(self.valkey.socket), db=database, socket_timeout=1)
 
     def calls(self) -> list[Row]:
-        """This function will return what the emulator billed, one entry a call."""
+        """Return what the emulator billed, one entry a call."""
         entries: dict[int, Row] = {}
         for line in self.journal.read_text().splitlines():
             entry = json.loads(line)
@@ -147,7 +147,7 @@ class Stack:
         return list(entries.values())
 
     def logged(self, word: str) -> list[str]:
-        """This function will return the lines of all our processes' logs that contain a word."""
+        """Return the lines of all our processes' logs that contain a word."""
         logs = sorted(self.where.logs.glob("*.log"))
         return [f"{log.stem}: {line}" for log in logs for line in log.read_text().splitlines() if word in line]
 

@@ -25,19 +25,19 @@ class Heard:
         self._begins_at = stack.postgres.log.stat().st_size
 
     def statements(self) -> list[str]:
-        """This function will return them, one line each."""
+        """Return them, one line each."""
         said = self._stack.postgres.log.read_bytes()[self._begins_at :].decode(errors="replace")
         entries = said.replace("\n\t", " ").splitlines()
         return [line for line in entries if "LOG:  statement: " in line or "LOG:  execute " in line]
 
     def looks(self) -> int:
-        """This function will count how often a key was looked up."""
+        """Count how often a key was looked up."""
         return sum(_LOOK in " ".join(statement.split()) for statement in self.statements())
 
 
 @contextmanager
 def heard(stack: Stack) -> Iterator[Heard]:
-    """This function will have Postgres log every statement for a while."""
+    """Have Postgres log every statement for a while."""
     _set(stack, "ALTER SYSTEM SET log_statement = 'all'", shows="all")
     try:
         yield Heard(stack)

@@ -14,7 +14,7 @@ UNGUARDED = "ALTER TABLE {table} DISABLE TRIGGER USER; {statement}; ALTER TABLE 
 
 
 def tamper(statement: str, *, table: str = "usage_event") -> None:
-    """This function will change rows that cannot be changed."""
+    """Change rows that cannot be changed."""
     do(UNGUARDED.format(table=table, statement=statement))
 
 
@@ -27,7 +27,7 @@ def undone() -> Iterator[None]:
 
 
 def use(desk: Desk, sizes: Sequence[int], *, model: str = "claude-haiku-4-5") -> None:
-    """This function will settle calls of so many input tokens each, at haiku's price, now."""
+    """Settle calls of so many input tokens each, at haiku's price, now."""
 
     async def work() -> None:
         for size in sizes:
@@ -38,7 +38,7 @@ def use(desk: Desk, sizes: Sequence[int], *, model: str = "claude-haiku-4-5") ->
 
 
 def estimate(desk: Desk, size: int) -> ledger.Reservation:
-    """This function will leave a call unsettled until the sweep closes it at its bound; it can still be settled."""
+    """Leave a call unsettled until the sweep closes it at its bound; it can still be settled."""
     kept: list[ledger.Reservation] = []
 
     async def work() -> None:
@@ -52,7 +52,7 @@ def estimate(desk: Desk, size: int) -> ledger.Reservation:
 
 
 def settle(reservation: ledger.Reservation, tokens: int) -> str:
-    """This function will settle a call with so many input tokens, and return the state that its event has."""
+    """Settle a call with so many input tokens, and return the state that its event has."""
 
     async def work() -> str:
         return await ledger.settle(reservation, settled(tokens))

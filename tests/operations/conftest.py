@@ -29,12 +29,12 @@ class Production:
         return self.log.read_text()
 
     def lines(self, event: str, **facts: Any) -> list[dict[str, Any]]:
-        """This function will return the lines of an event that state these facts."""
+        """Return the lines of an event that state these facts."""
         parsed = [json.loads(line) for line in self.said.splitlines() if line.startswith("{")]
         return [line for line in parsed if line["event"] == event and facts.items() <= line.items()]
 
     def line(self, event: str, **facts: Any) -> dict[str, Any]:
-        """This function will wait for the one such line."""
+        """Wait for the one such line."""
         found = eventually(lambda: self.lines(event, **facts))
         assert len(found) == 1, found
         return found[0]

@@ -22,25 +22,25 @@ CLASSES = ("input_tokens", "output_tokens", "cache_write_5m_tokens", "cache_writ
 
 
 def marker() -> str:
-    """This function will return a word that no other prompt has."""
+    """Return a word that no other prompt has."""
     return uuid4().hex
 
 
 def strike(kind: str, mark: str, *, url: str = "", **wish: Any) -> None:
-    """This function will let a fault strike the next calls whose text has the mark."""
+    """Let a fault strike the next calls whose text has the mark."""
     fault = {"kind": kind, "marker": mark, **wish}
     answer = httpx2.post(f"{url or settings.EMULATOR_URL}/_emulator/faults", json=fault)
     assert answer.status_code < 300, answer.text
 
 
 def journal() -> list[Row]:
-    """This function will return all that was billed upstream."""
+    """Return all that was billed upstream."""
     lines = httpx2.get(f"{settings.EMULATOR_URL}/_emulator/journal").text.splitlines()
     return [json.loads(line) for line in lines]
 
 
 async def events() -> list[Row]:
-    """This function will return the usage events, in order, closed ones only."""
+    """Return the usage events, in order, closed ones only."""
     give_up = time.monotonic() + 10
     while True:
         rows = await pg.fetch_all("SELECT * FROM usage_event ORDER BY tenant_id, number")
@@ -49,7 +49,7 @@ async def events() -> list[Row]:
 
 
 async def heard_by_all() -> None:
-    """This function will wait until this process hears the control channel."""
+    """Wait until this process hears the control channel."""
     for _ in range(500):
         if control.listener().connected:
             return
@@ -58,7 +58,7 @@ async def heard_by_all() -> None:
 
 
 async def assert_books_agree() -> None:
-    """This function will hold the events against the journal: one for each call, settled by exactly what it billed."""
+    """Hold the events against the journal: one for each call, settled by exactly what it billed."""
     ours = {str(row["id"]): row for row in await events()}
     theirs = {entry["client_reference"]: entry for entry in journal() if entry["client_reference"] in ours}
     for name, row in ours.items():
@@ -84,7 +84,7 @@ class Bench:
         given: Row | None = None,
         **changes: Any,
     ) -> Run:
-        """This function will set a run going."""
+        """Set a run going."""
         version = await catalog.resolve(self.caller.tenant_id, self.skill, sticky="1")
         if policy is not None:
             version = replace(version, policy=policy)
@@ -100,17 +100,17 @@ class Bench:
         return await runs.start(order)
 
     async def ask(self, prompt: str, **options: Any) -> RunCompleted:
-        """This function will run the skill and wait for its answer."""
+        """Run the skill and wait for its answer."""
         return await runs.complete(await self.start(prompt, **options))
 
     async def relay(self, prompt: str, *, model: str = "claude-sonnet-5") -> Row:
-        """This function will make the same call through the Messages API."""
+        """Make the same call through the Messages API."""
         body = {"model": model, "max_tokens": 100, "messages": [{"role": "user", "content": prompt}]}
         ask = messages.Ask(caller=self.caller, body=body, request_id="req_resilience")
         return await messages.complete(await messages.start(ask))
 
     async def refusal(self, prompt: str, **options: Any) -> SkillgateError:
-        """This function will return the error that a run ends with."""
+        """Return the error that a run ends with."""
         try:
             answered = await self.ask(prompt, **options)
         except SkillgateError as error:

@@ -54,7 +54,7 @@ def _quick(bench: Bench, settings: Settings) -> None:
 
 
 async def opened(bench: Bench, *, model: str) -> str:
-    """This function will fail a model until its calls are held back, and return the mark that made it fail."""
+    """Fail a model until its calls are held back, and return the mark that made it fail."""
     mark = marker()
     strike("http_529", mark, count=FAILURES)
     for _ in range(FAILURES):
@@ -63,7 +63,7 @@ async def opened(bench: Bench, *, model: str) -> str:
 
 
 def its_pause_is_over(model: str) -> None:
-    """This function will let a probe go now instead of after the pause."""
+    """Let a probe go now instead of after the pause."""
     breakers.breaker(PLATFORM, model).open(0.0)
 
 

@@ -31,7 +31,7 @@ class Desk:
         return httpx2.post(self.gateway.url + path, json=body, headers=self.key.headers, timeout=30)
 
     def models(self) -> list[tuple[str, str]]:
-        """This function will return what the key's events are for and by which model, in order."""
+        """Return what the key's events are for and by which model, in order."""
         return [(event["purpose"], event["model"]) for event in self.key.events()]
 
 

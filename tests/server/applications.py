@@ -10,20 +10,20 @@ CHUNK = b"x" * 16_384
 
 
 def note(line: str) -> None:
-    """This function will append a line to the test's journal."""
+    """Append a line to the test's journal."""
     with Path(os.environ["JOURNAL"]).open("a") as journal:
         journal.write(f"{line}\n")
 
 
 async def reply(send: Any, body: bytes, *, status: int = 200) -> None:
-    """This function will send a whole answer."""
+    """Send a whole answer."""
     headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"text/plain")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 async def read(receive: Any) -> bytes:
-    """This function will read a whole body."""
+    """Read a whole body."""
     body = b""
     while True:
         message = await receive()

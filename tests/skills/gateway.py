@@ -158,7 +158,7 @@ class Gateway:
 
 @contextmanager
 def running(log: Path) -> Iterator[Gateway]:
-    """This function will run a platform on a database of its own beside DATABASE_URL, and remove it all afterwards."""
+    """Run a platform on a database of its own beside DATABASE_URL, and remove it all afterwards."""
     base = os.environ["DATABASE_URL"]
     name = f"live_{os.getpid()}"
     valkey = Valkey()

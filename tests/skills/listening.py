@@ -21,13 +21,13 @@ CLASSIFY = "/v1/skills/classify/stream"
 
 
 def text_input(*marks: str, words: int = 40, chunk_ms: int = 0) -> dict[str, Any]:
-    """This function will make the body of a run that answers so many words, at this pace."""
+    """Make the body of a run that answers so many words, at this pace."""
     told = "".join(f"[[emulator:{mark}]]" for mark in marks)
     return {"input": {"text": f"A short story. [[emulator:words:{words}]][[emulator:chunk_ms:{chunk_ms}]]{told}"}}
 
 
 def json_input(*marks: str) -> dict[str, Any]:
-    """This function will make the body of a run that answers JSON."""
+    """Make the body of a run that answers JSON."""
     told = "".join(f"[[emulator:{mark}]]" for mark in marks)
     return {"input": {"text": f"The invoice is late. {told}", "labels": ["billing", "praise"]}}
 
@@ -63,7 +63,7 @@ class Heard:
 
 @contextmanager
 def opened(live: Live, path: str, body: Any = None, **headers: str) -> Iterator[tuple[Heard, Iterator[bytes]]]:
-    """This function will open a stream; leaving the block leaves the connection."""
+    """Open a stream; leaving the block leaves the connection."""
     method = "GET" if body is None else "POST"
     given = {**live.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
     with (
@@ -82,7 +82,7 @@ def _pieces(response: httpx2.Response, heard: Heard) -> Iterator[bytes]:
 
 
 def listen(live: Live, path: str, body: Any = None, **headers: str) -> Heard:
-    """This function will read a stream to its end."""
+    """Read a stream to its end."""
     with opened(live, path, body, **headers) as (heard, pieces):
         for _ in pieces:
             pass
@@ -90,7 +90,7 @@ def listen(live: Live, path: str, body: Any = None, **headers: str) -> Heard:
 
 
 def listen_until(live: Live, path: str, body: Any, enough: Callable[[Heard], bool], **headers: str) -> Heard:
-    """This function will read a stream until it is enough, and leave."""
+    """Read a stream until it is enough, and leave."""
     with opened(live, path, body, **headers) as (heard, pieces):
         for _ in pieces:
             if enough(heard):
@@ -99,7 +99,7 @@ def listen_until(live: Live, path: str, body: Any, enough: Callable[[Heard], boo
 
 
 def connect(live: Live, path: str, body: Any, *, receive_buffer: int | None = None) -> socket.socket:
-    """This function will send a request on a bare socket and read nothing."""
+    """Send a request on a bare socket and read nothing."""
     client = socket.socket()
     if receive_buffer is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

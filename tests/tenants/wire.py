@@ -49,7 +49,7 @@ class Relay:
 
 @contextmanager
 def postgres_host(folder: str) -> Iterator[None]:
-    """This function will send new connections to another socket folder."""
+    """Send new connections to another socket folder."""
     settings = connections["default"].settings_dict
     before = settings["HOST"]
     settings["HOST"] = folder
@@ -61,7 +61,7 @@ def postgres_host(folder: str) -> Iterator[None]:
 
 @asynccontextmanager
 async def counted() -> AsyncIterator[Relay]:
-    """This function will relay the pool's connections, warmed up, and count what passes."""
+    """Relay the pool's connections, warmed up, and count what passes."""
     settings = connections["default"].settings_dict
     port = settings["PORT"] or "5432"
     await pg.close()

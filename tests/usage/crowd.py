@@ -13,7 +13,7 @@ from django.db import connection
 
 
 def main(database: str, key_id: int, size: int, rounds: int, callers: int) -> None:
-    """This function will let all callers reserve at once, and settle what they got if they go on."""
+    """Let all callers reserve at once, and settle what they got if they go on."""
     from kit import pg
     from tenants.models import ApiKey
     from tests.usage.desk import ask, caller_of, closing_pool, settled

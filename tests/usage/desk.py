@@ -27,19 +27,19 @@ class Desk:
     caller: Caller
 
     async def reserve(self, tokens: int = 100, **options: Any) -> Reservation:
-        """This function will reserve for one call of this desk's caller."""
+        """Reserve for one call of this desk's caller."""
         return await ledger.reserve(options.pop("caller", self.caller), ask(tokens, **options))
 
 
 def open_desk(slug: str = "acme", *, timezone: str = "UTC", tokens: int = 10**9, key_tokens: int = 10**9) -> Desk:
-    """This function will make a tenant with a key and the caller that the key stands for."""
+    """Make a tenant with a key and the caller that the key stands for."""
     tenant = make_tenant(slug, timezone=timezone, monthly_token_budget=tokens)
     key = make_key(tenant, monthly_token_budget=key_tokens).key
     return Desk(tenant, key, caller_of(key))
 
 
 def caller_of(key: ApiKey) -> Caller:
-    """This function will return the caller that authentication would make of a key."""
+    """Return the caller that authentication would make of a key."""
     return Caller(
         key_id=key.pk,
         family_id=key.family_id or key.pk,
@@ -61,7 +61,7 @@ def caller_of(key: ApiKey) -> Caller:
 
 
 def ask(tokens: int = 100, *, output: int | None = None, **options: Any) -> Admission:
-    """This function will make the question for a call of at most so many tokens, half of them output."""
+    """Make the question for a call of at most so many tokens, half of them output."""
     output_tokens = tokens // 2 if output is None else output
     asked = Admission(
         event_id=ids.uuid7(),
@@ -82,12 +82,12 @@ def ask(tokens: int = 100, *, output: int | None = None, **options: Any) -> Admi
 
 
 def settled(tokens: int, **options: Any) -> Closing:
-    """This function will make the closing of a call that used so many input tokens, at haiku's price."""
+    """Make the closing of a call that used so many input tokens, at haiku's price."""
     return Closing("settled", Tokens(input=tokens), cost_micros=tokens, **options)
 
 
 def account(desk: Desk, *, owner: str = "tenant", window: str = "month", skill: str = "") -> dict[str, int]:
-    """This function will read the newest account of the desk's tenant or key."""
+    """Read the newest account of the desk's tenant or key."""
     found = look(
         "SELECT reserved_tokens, settled_tokens, reserved_micros, settled_micros FROM usage_budgetaccount"
         ' WHERE tenant_id = %s AND key_id IS NOT DISTINCT FROM %s AND "window" = %s AND skill = %s ORDER BY period DESC',
@@ -98,17 +98,17 @@ def account(desk: Desk, *, owner: str = "tenant", window: str = "month", skill: 
 
 
 def events(desk: Desk) -> list[dict[str, Any]]:
-    """This function will read the tenant's events in their order."""
+    """Read the tenant's events in their order."""
     return look("SELECT * FROM usage_event WHERE tenant_id = %s ORDER BY number", [desk.tenant.pk])
 
 
 def look(query: str, parameters: list[Any] | None = None) -> list[dict[str, Any]]:
-    """This function will run a statement on Django's connection, in sync and async tests alike."""
+    """Run a statement on Django's connection, in sync and async tests alike."""
     return outside_of_the_loop(lambda: rows.fetch(query, parameters))
 
 
 def do(query: str, parameters: list[Any] | None = None) -> None:
-    """This function will run a statement that returns nothing."""
+    """Run a statement that returns nothing."""
 
     def work() -> None:
         with connection.cursor() as cursor:
@@ -118,7 +118,7 @@ def do(query: str, parameters: list[Any] | None = None) -> None:
 
 
 def lapse(desk: Desk) -> None:
-    """This function will let the leases of the tenant's open events be long over."""
+    """Let the leases of the tenant's open events be long over."""
     do(
         "UPDATE usage_event SET lease_until = usage_clock() - interval '5 minutes' WHERE tenant_id = %s AND state = 'open'",
         [desk.tenant.pk],
@@ -126,7 +126,7 @@ def lapse(desk: Desk) -> None:
 
 
 async def closing_pool(work: Callable[[], Awaitable[Made]]) -> Made:
-    """This function will run async work and close the loop's connections after it, for `asyncio.run`."""
+    """Run async work and close the loop's connections after it, for `asyncio.run`."""
     try:
         return await work()
     finally:

@@ -37,7 +37,7 @@ ORDER BY a.id, u.unit, t.threshold
 
 
 def raise_due() -> int:
-    """This function will note every threshold that was passed and not noted before, and return how many there were."""
+    """Note every threshold that was passed and not noted before, and return how many there were."""
     return sum(_raise(row) for row in fetch(_DUE, {}))
 
 

@@ -20,5 +20,5 @@ CHANNELS: dict[str, Sender] = {}
 
 
 def channel(name: str, sender: Sender) -> None:
-    """This function will let alerts go out by a channel; `sender` raises `OSError` for what is to be tried again."""
+    """Let alerts go out by a channel; `sender` raises `OSError` for what is to be tried again."""
     CHANNELS[name] = sender

@@ -16,7 +16,7 @@ _LATELY = (
 
 
 def raise_due(*, now: datetime) -> int:
-    """This function will tell the operators, once each, of models in use that no price is known for; returns how many."""
+    """Tell the operators, once each, of models in use that no price is known for; returns how many."""
     newest = PriceBook.objects.order_by("-pk").first()
     if newest is None:
         return 0

@@ -46,7 +46,7 @@ def raise_alert(
     details: dict[str, Any] | None = None,
     open_until: datetime | None = None,
 ) -> bool:
-    """This function will note something that somebody must hear of, unless it is noted already; tells whether it is new.
+    """Note something that somebody must hear of, unless it is noted already; tells whether it is new.
 
     `once` names the fact. A new alert goes out by every channel with the next `send_due`.
     """
@@ -69,23 +69,23 @@ def raise_alert(
 
 
 def end(kind: str, *, now: datetime, besides: tuple[str, ...] = ()) -> int:
-    """This function will end the open alerts of a kind, except those named by their `once`; returns how many ended."""
+    """End the open alerts of a kind, except those named by their `once`; returns how many ended."""
     open_ones = Alert.objects.filter(kind=kind, ended_at=None).exclude(once__in=besides)
     return open_ones.update(ended_at=now)
 
 
 def end_one(once: str, *, now: datetime) -> None:
-    """This function will end an alert by the fact that it names, if it is open."""
+    """End an alert by the fact that it names, if it is open."""
     Alert.objects.filter(once=once, ended_at=None).update(ended_at=now)
 
 
 def open_for(tenant_id: int | None) -> list[Raised]:
-    """This function will return the alerts that a tenant (None: the operators) has not to forget, the newest first."""
+    """Return the alerts that a tenant (None: the operators) has not to forget, the newest first."""
     return [one for one in _found("tenant_id IS NOT DISTINCT FROM %(tenant)s", tenant_id) if one.is_open]
 
 
 def latest(tenant_id: int | None, *, most: int = 50, before: int | None = None) -> list[Raised]:
-    """This function will return a tenant's (None: all tenants' and the operators') alerts, the newest first.
+    """Return a tenant's (None: all tenants' and the operators') alerts, the newest first.
 
     `before` is an id to go on from.
     """
@@ -93,7 +93,7 @@ def latest(tenant_id: int | None, *, most: int = 50, before: int | None = None) 
 
 
 def deliveries(tenant_id: int | None, *, most: int = 50) -> list[AlertDelivery]:
-    """This function will return what went out for a tenant's (None: all) alerts and how that fared, the newest first."""
+    """Return what went out for a tenant's (None: all) alerts and how that fared, the newest first."""
     found = AlertDelivery.objects.select_related("alert", "tenant").order_by("-pk")
     return list((found if tenant_id is None else found.filter(tenant_id=tenant_id))[:most])
 

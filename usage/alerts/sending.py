@@ -21,7 +21,7 @@ _Outcome = AlertDelivery.Outcome
 
 
 def send_due(*, now: datetime) -> int:
-    """This function will send what is due and return how much went out; two that run at once never send the same."""
+    """Send what is due and return how much went out; two that run at once never send the same."""
     sent = 0
     for _ in range(_MOST_SENT):
         with transaction.atomic():

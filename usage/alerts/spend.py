@@ -53,12 +53,12 @@ ORDER BY c.tenant_id, c.day, c.family_id NULLS FIRST
 
 
 def raise_due() -> int:
-    """This function will tell of every scope whose today or yesterday cost more than is usual for it; returns how many."""
+    """Tell of every scope whose today or yesterday cost more than is usual for it; returns how many."""
     return sum(_raise(row) for row in fetch(_DAYS, {}))
 
 
 def usual(history: list[int], *, same_weekday: list[int]) -> tuple[int, int, int]:
-    """This function will return the median of a history, its spread, and up to how much a day is still usual.
+    """Return the median of a history, its spread, and up to how much a day is still usual.
 
     A day is usual up to three times the median, six spreads above it, twice the dearest of the same weekday,
     and the floor, whichever is most.

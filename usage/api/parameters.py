@@ -15,7 +15,7 @@ _KNOWN = frozenset({"from", "to", "skill", "model", "state", "limit", "cursor"})
 
 
 def read(query: Mapping[str, Any], *, today: date) -> tuple[Filter, int, int | None]:
-    """This function will return the filter, the page size and the cursor's position.
+    """Return the filter, the page size and the cursor's position.
 
     Without `from` it is the month of `to`; without `to` it ends today. Raises `InvalidRequest`
     naming the parameter at fault.
@@ -41,7 +41,7 @@ def read(query: Mapping[str, Any], *, today: date) -> tuple[Filter, int, int | N
 
 
 def cursor(position: int | None) -> str | None:
-    """This function will wrap a position as an opaque cursor."""
+    """Wrap a position as an opaque cursor."""
     return None if position is None else base64.urlsafe_b64encode(f"n{position}".encode()).decode().rstrip("=")
 
 

@@ -34,7 +34,7 @@ class Origin:
     billed_micros: int
 
     def as_json(self) -> dict[str, Any]:
-        """This function will render the origin as plain data."""
+        """Render the origin as plain data."""
         return {
             "kind": self.kind,
             "origin_month": f"{self.origin_month:%Y-%m}",
@@ -68,18 +68,18 @@ class Adjusted:
         return sum(one.billed_micros for one in self.origins)
 
     def as_json(self) -> list[dict[str, Any]]:
-        """This function will render the origins as plain data."""
+        """Render the origins as plain data."""
         return [one.as_json() for one in self.origins]
 
 
 def of_month(tenant_id: int, month: date) -> Adjusted:
-    """This function will return what is booked in a tenant's month besides its own events."""
+    """Return what is booked in a tenant's month besides its own events."""
     rows = fetch(_OF_MONTH, [tenant_id, month.replace(day=1)])
     return Adjusted(origins=tuple(Origin(**row) for row in rows))
 
 
 def digest(tenant_id: int, month: date) -> str:
-    """This function will return the SHA-256 over all adjustments that are booked in a month, in their order."""
+    """Return the SHA-256 over all adjustments that are booked in a month, in their order."""
     found = hashlib.sha256()
     for row in stream(_ROWS, [tenant_id, month.replace(day=1)]):
         found.update(row["row"].encode() + b"\n")
@@ -87,7 +87,7 @@ def digest(tenant_id: int, month: date) -> str:
 
 
 def book_late(tenant_id: int) -> int:
-    """This function will book what was admitted to a closed month after its closing, each event once; returns how many.
+    """Book what was admitted to a closed month after its closing, each event once; returns how many.
 
     Only a tenant that moves to a time zone further west can come back to a month that it has closed.
     """

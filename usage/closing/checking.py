@@ -14,7 +14,7 @@ _TOTALS = ("charged_tokens", "cost_micros")
 
 
 def check() -> tuple[int, list[tuple[str, str]]]:
-    """This function will check every statement; returns how many there are, and what is wrong as subject and fault."""
+    """Check every statement; returns how many there are, and what is wrong as subject and fault."""
     sums = {row["id"]: row for row in fetch(_SUMS)}
     found: list[tuple[str, str]] = []
     before: Statement | None = None

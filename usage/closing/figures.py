@@ -27,7 +27,7 @@ def freeze(
     closed_at: datetime,
     closed_by: str,
 ) -> str:
-    """This function will return the figures of a month as the text that is kept; its rollups are brought up to date first."""
+    """Return the figures of a month as the text that is kept; its rollups are brought up to date first."""
     _roll(tenant.pk, month)
     report = reports.month(tenant.pk, month)
     adjusted = adjusting.of_month(tenant.pk, month)
@@ -48,7 +48,7 @@ def freeze(
 
 
 def digest(text: str) -> str:
-    """This function will return the SHA-256 of figures, in hexadecimal digits."""
+    """Return the SHA-256 of figures, in hexadecimal digits."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

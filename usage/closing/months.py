@@ -39,18 +39,18 @@ class Standing:
 
 
 def standings(tenant_id: int) -> list[Standing]:
-    """This function will return a tenant's months, the newest first."""
+    """Return a tenant's months, the newest first."""
     grace = timedelta(days=settings.CLOSING_GRACE_DAYS)
     return [Standing(**row) for row in fetch(_STANDINGS, {"tenant": tenant_id, "grace": grace})]
 
 
 def statement_of(tenant_id: int, month: date) -> Statement | None:
-    """This function will return the statement of a tenant's month, if it is closed."""
+    """Return the statement of a tenant's month, if it is closed."""
     return Statement.objects.filter(tenant_id=tenant_id, month=month.replace(day=1)).first()
 
 
 def close(tenant: Tenant, *, month: date, actor: str = SYSTEM, address: str = "") -> Statement:
-    """This function will close a month that is over, in its grace or after: freeze, number, sign and record it.
+    """Close a month that is over, in its grace or after: freeze, number, sign and record it.
 
     Raises `Conflict` when it is not over, an earlier one is open, an event of it is, or it is closed
     already; `NotFound` when the tenant used nothing by then. Nothing is written then.
@@ -77,7 +77,7 @@ def close(tenant: Tenant, *, month: date, actor: str = SYSTEM, address: str = ""
 
 
 def close_due() -> int:
-    """This function will close every month whose grace is over, and return how many there were."""
+    """Close every month whose grace is over, and return how many there were."""
     closed = 0
     for tenant in Tenant.objects.order_by("pk").iterator():
         for standing in reversed(standings(tenant.pk)):

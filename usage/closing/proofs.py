@@ -19,12 +19,12 @@ _GENESIS = "0" * 64
 
 
 def prove_due() -> int:
-    """This function will sign every adjustment that is not signed yet and return how many there were."""
+    """Sign every adjustment that is not signed yet and return how many there were."""
     return sum(prove_tenant(row["tenant_id"]) for row in fetch(_TENANTS))
 
 
 def check() -> tuple[int, list[tuple[str, str]]]:
-    """This function will check every adjustment against its proof; returns how many there are, and what is wrong."""
+    """Check every adjustment against its proof; returns how many there are, and what is wrong."""
     found: list[tuple[str, str]] = []
     count, before = 0, {"tenant_id": 0, "sequence": 0, "payload": ""}
     for row in stream(_KEPT):
@@ -45,7 +45,7 @@ def check() -> tuple[int, list[tuple[str, str]]]:
 
 
 def prove_tenant(tenant_id: int) -> int:
-    """This function will sign what is not signed yet of one tenant's adjustments and return how many there were."""
+    """Sign what is not signed yet of one tenant's adjustments and return how many there were."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT usage_lock_tenants(ARRAY[%s]::bigint[])", [tenant_id])

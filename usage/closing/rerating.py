@@ -65,7 +65,7 @@ class Rerating:
     price_version: int | None = None
 
     def book(self) -> pricing.Book:
-        """This function will return the price version meant; raises `NotFound` when there is none."""
+        """Return the price version meant; raises `NotFound` when there is none."""
         found = (
             PriceBook.objects.filter(**({"pk": self.price_version} if self.price_version else {}))
             .order_by("-pk")
@@ -77,13 +77,13 @@ class Rerating:
 
 
 def preview(asked: Rerating, *, tenant: Tenant | None = None) -> list[Preview]:
-    """This function will tell for each tenant (or one) what a re-rating would book; nothing is written."""
+    """Tell for each tenant (or one) what a re-rating would book; nothing is written."""
     book = asked.book()
     return [_preview(one, _groups(one, asked, book=book), asked) for one in _tenants(asked, tenant)]
 
 
 def book(asked: Rerating, *, tenant: Tenant | None = None, reason: str, actor: str, address: str = "") -> list[Preview]:
-    """This function will book a re-rating as adjustments in each tenant's open month, and return what it booked."""
+    """Book a re-rating as adjustments in each tenant's open month, and return what it booked."""
     prices = asked.book()
     return [
         _booked(one, asked, prices=prices, reason=reason, actor=actor, address=address)

@@ -37,7 +37,7 @@ class Figures:
 
 
 def figures(tenant: Tenant, month: date) -> Figures:
-    """This function will return a month's figures: the frozen ones once it is closed."""
+    """Return a month's figures: the frozen ones once it is closed."""
     closed = closing.statement_of(tenant.pk, month)
     if closed is not None:
         return _frozen(closed)
@@ -45,7 +45,7 @@ def figures(tenant: Tenant, month: date) -> Figures:
 
 
 def render(tenant: Tenant, month: date, *, now: datetime) -> bytes:
-    """This function will render a month's statement as PDF."""
+    """Render a month's statement as PDF."""
     found = figures(tenant, month)
     # Only now: what draws PDFs occupies 10 MiB in every process that has it.
     drawing = importlib.import_module("usage.exports.statement")

@@ -49,12 +49,12 @@ class Pieces:
         return next(self._rest)
 
     def close(self) -> None:
-        """This function will end the reading, wherever it is."""
+        """End the reading, wherever it is."""
         self._rest.close()
 
 
 def open_export(tenant: Tenant, kind: Kind, span: Span, *, wall: Wall | None = None) -> Export:
-    """This function will export a tenant's days.
+    """Export a tenant's days.
 
     `wall` is the role to read through for people of the tenant. Raises `InvalidRequest` for a span that is too
     long and `Unavailable` while too many exports run.

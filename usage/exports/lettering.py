@@ -27,7 +27,7 @@ _FULL_WIDTH = (("\u3000", "\u303f"), ("\uff01", "\uffe6"))
 
 
 def paragraph(text: str, style: ParagraphStyle) -> Paragraph:
-    """This function will set a text that may be of any script; what looks like markup in it is shown as it is.
+    """Set a text that may be of any script; what looks like markup in it is shown as it is.
 
     A letter that no font has becomes UNKNOWN.
     """
@@ -39,7 +39,7 @@ def paragraph(text: str, style: ParagraphStyle) -> Paragraph:
 
 
 def notes(texts: Iterable[str]) -> list[str]:
-    """This function will return what a reader is to be told about the letters of some texts."""
+    """Return what a reader is to be told about the letters of some texts."""
     found = {
         _font(letter, wide=_register(_WIDE), east=_east(text))
         for text in texts

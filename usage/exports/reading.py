@@ -42,13 +42,13 @@ class Span:
 
     @classmethod
     def of_month(cls, month: date) -> "Span":
-        """This function will return the days of a month."""
+        """Return the days of a month."""
         first = month.replace(day=1)
         following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
         return cls(first, date.fromordinal(following.toordinal() - 1))
 
     def check(self) -> "Span":
-        """This function will return the span, or raise `InvalidRequest` if it cannot be exported."""
+        """Return the span, or raise `InvalidRequest` if it cannot be exported."""
         if not 0 <= (self.last - self.first).days < LONGEST_DAYS:
             raise InvalidRequest(f"An export covers 1 to {LONGEST_DAYS} days.", field="to")
         return self
@@ -56,7 +56,7 @@ class Span:
 
 @contextmanager
 def reader(wall: Wall | None) -> Iterator[Reading]:
-    """This function will lend a connection in one read-only snapshot. Raises `Unavailable` when too many exports run."""
+    """Lend a connection in one read-only snapshot. Raises `Unavailable` when too many exports run."""
     if not _seats.acquire(blocking=False):
         raise Unavailable("Too many exports run right now. Try again in a minute.", retry_after=60)
     try:
@@ -76,7 +76,7 @@ def reader(wall: Wall | None) -> Iterator[Reading]:
 
 
 def rows(connection: Reading, query: str, parameters: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """This function will yield a statement's rows as they are fetched, some thousand at a time."""
+    """Yield a statement's rows as they are fetched, some thousand at a time."""
     with connection.cursor(name="export", row_factory=dict_row) as cursor:
         cursor.itersize = ROWS_AT_ONCE
         cursor.execute(query.encode(), parameters)
@@ -86,7 +86,7 @@ def rows(connection: Reading, query: str, parameters: dict[str, Any]) -> Iterato
 def stretches(
     connection: Reading, tenant_id: int, span: Span, *, size: int = EVENTS_AT_ONCE
 ) -> Iterator[dict[str, Any]]:
-    """This function will cut a tenant's events of some days into stretches of their numbers, each within one month.
+    """Cut a tenant's events of some days into stretches of their numbers, each within one month.
 
     Read one after the other they are in order without a sort of all, so that the first rows of millions come at once.
     """

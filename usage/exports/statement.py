@@ -45,7 +45,7 @@ _RULES = (
 
 
 def render(report: MonthReport, *, adjusted: Adjusted, now: datetime, mark: Mark | None = None) -> bytes:
-    """This function will render a statement as PDF; without a mark it says on every page that it is a draft."""
+    """Render a statement as PDF; without a mark it says on every page that it is a draft."""
     file = BytesIO()
     title = f"Statement {report.month:%Y-%m} for {report.name}"
     document = SimpleDocTemplate(
@@ -76,12 +76,12 @@ class _Numbered(Canvas):  # type: ignore[misc]  # ReportLab has no types
         self._done: list[dict[str, Any]] = []
 
     def showPage(self) -> None:  # noqa: N802 - ReportLab's name
-        """This function will keep a page until the number of pages is known."""
+        """Keep a page until the number of pages is known."""
         self._done.append(dict(self.__dict__))
         self._startPage()
 
     def save(self) -> None:
-        """This function will write the pages with their feet."""
+        """Write the pages with their feet."""
         for state in self._done:
             self.__dict__.update(state)
             self.setFont("Helvetica", 7.5)

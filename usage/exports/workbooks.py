@@ -16,7 +16,7 @@ _OPTIONS = {
 
 
 def write(file: IO[bytes], names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """This function will write a table; text is always text, whatever it begins with."""
+    """Write a table; text is always text, whatever it begins with."""
     with xlsxwriter.Workbook(file, _OPTIONS) as book:
         bold = book.add_format({"bold": True})
         sheet, at = _sheet(book, names, bold), 0

@@ -76,7 +76,7 @@ class Closing:
 
 
 def admission_row(caller: Caller, admission: Admission, *, ordinal: int) -> dict[str, Any]:
-    """This function will render an admission as SQL's `usage_call`."""
+    """Render an admission as SQL's `usage_call`."""
     return {
         "ordinal": ordinal,
         "id": str(admission.event_id),
@@ -101,7 +101,7 @@ def admission_row(caller: Caller, admission: Admission, *, ordinal: int) -> dict
 
 
 def closing_row(reservation: Reservation, closing: Closing, *, ordinal: int) -> dict[str, Any]:
-    """This function will render a closing as SQL's `usage_closing`."""
+    """Render a closing as SQL's `usage_closing`."""
     tokens = closing.tokens
     return {
         "ordinal": ordinal,

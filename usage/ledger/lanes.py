@@ -64,7 +64,7 @@ _lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Lane[Entry, Answer]]] 
 
 
 async def submit(entry: Entry) -> Answer:
-    """This function will return the ledger's answer to an entry, once it is committed; `Unavailable` when it takes too long."""
+    """Return the ledger's answer to an entry, once it is committed; `Unavailable` when it takes too long."""
     loop = asyncio.get_running_loop()
     lanes = _lanes.get(loop)
     if lanes is None:

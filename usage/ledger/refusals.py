@@ -47,7 +47,7 @@ class _Room:
 def refusal(
     caller: Caller, admission: Admission, *, outcome: str, detail: dict[str, Any] | None, book: Book, on: date
 ) -> BudgetExceeded:
-    """This function will turn the ledger's refusal of one call into an error that says what would pass.
+    """Turn the ledger's refusal of one call into an error that says what would pass.
 
     `details` carry: reason, owner (tenant, key or skill), unit (tokens or micro_dollars), window,
     cap, used, reserved, left, requested, resets_at (in the tenant's time zone) and would_pass:

@@ -25,7 +25,7 @@ _tasks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakK
 
 
 def release(event_ids: Iterable[UUID], *, may_yet_commit: bool = False) -> None:
-    """This function will have events released in the background, also those that appear only in a moment."""
+    """Have events released in the background, also those that appear only in a moment."""
     loop = asyncio.get_running_loop()
     pending = _pending.setdefault(loop, {})
     until = clock.monotonic() + (_MAY_YET_COMMIT_SECONDS if may_yet_commit else 0.0)
@@ -40,12 +40,12 @@ def release(event_ids: Iterable[UUID], *, may_yet_commit: bool = False) -> None:
 
 
 def count() -> int:
-    """This function will return how many reservations of the running loop wait to be released."""
+    """Return how many reservations of the running loop wait to be released."""
     return len(_pending.get(asyncio.get_running_loop(), {}))
 
 
 async def drain(*, within: float) -> None:
-    """This function will wait until all of them are released, `within` seconds at most."""
+    """Wait until all of them are released, `within` seconds at most."""
     task = _tasks.get(asyncio.get_running_loop())
     if task is not None and not task.done():
         await asyncio.wait({task}, timeout=within)

@@ -27,7 +27,7 @@ _DRAIN_SECONDS = 3.0
 
 
 async def reserve(caller: Caller, admission: Admission) -> Reservation:
-    """This function will open a usage event for one upstream attempt and return it, committed.
+    """Open a usage event for one upstream attempt and return it, committed.
 
     Raises `BudgetExceeded` (nothing written), `AuthenticationFailed` when the key or its tenant
     is no longer active, `Unavailable` when the ledger does not answer in time (what it may still
@@ -49,7 +49,7 @@ async def reserve(caller: Caller, admission: Admission) -> Reservation:
 
 
 async def settle(reservation: Reservation, closing: Closing) -> str:
-    """This function will close a usage event and return the state it is in now.
+    """Close a usage event and return the state it is in now.
 
     It outlasts an outage of Postgres: it tries until it is done. Closing twice changes nothing.
     """
@@ -69,7 +69,7 @@ async def settle(reservation: Reservation, closing: Closing) -> str:
 
 
 async def heartbeat(events: Iterable[tuple[UUID, date]]) -> dict[UUID, str]:
-    """This function will renew the leases of open events (id, month).
+    """Renew the leases of open events (id, month).
 
     Returns a verdict for each: `go_on`, `inactive` (its key or tenant may spend no more) or
     `closed` (somebody else closed it).
@@ -80,7 +80,7 @@ async def heartbeat(events: Iterable[tuple[UUID, date]]) -> dict[UUID, str]:
 
 
 async def sweep(*, most: int = 500) -> int:
-    """This function will close events whose lease is over, as estimated at their reservation, and return how many."""
+    """Close events whose lease is over, as estimated at their reservation, and return how many."""
     row = await pg.fetch_one("SELECT usage_sweep(%s) AS closed", (most,))
     closed = int(row["closed"]) if row else 0
     SWEPT.inc(closed)
@@ -88,7 +88,7 @@ async def sweep(*, most: int = 500) -> int:
 
 
 async def drain() -> None:
-    """This function will wait a moment for releases under way in the background."""
+    """Wait a moment for releases under way in the background."""
     await unanswered.drain(within=_DRAIN_SECONDS)
 
 

@@ -73,7 +73,7 @@ class Book:
     flags_unpriced: bool = False
 
     def in_force(self, model: str, *, on: date) -> list[Band]:
-        """This function will return a model's bands on a day, shortest prompts first.
+        """Return a model's bands on a day, shortest prompts first.
 
         A model without a price has those of the bound for such models where the policy is to flag it. Raises
         `NotAllowed` with `reason: price_unknown` when there are none.
@@ -93,7 +93,7 @@ class Book:
         return sorted((band for band in known if band.effective_from == started), key=lambda band: band.prompt_from)
 
     def priced(self, *, on: date) -> list[str]:
-        """This function will return the models that have a price of their own on a day."""
+        """Return the models that have a price of their own on a day."""
         return [
             model
             for model, bands in self.bands.items()
@@ -101,7 +101,7 @@ class Book:
         ]
 
     def cost(self, model: str, tokens: Tokens, *, on: date, tier: str = "") -> int:
-        """This function will return what a call cost, in micro-dollars, rounded half up once for the whole call.
+        """Return what a call cost, in micro-dollars, rounded half up once for the whole call.
 
         `tier` is the service tier that upstream reported: of `batch` the prices are those of batches.
         """
@@ -112,14 +112,14 @@ class Book:
         return (total + MICROS // 2) // MICROS
 
     def saved(self, model: str, tokens: Tokens, *, on: date) -> int:
-        """This function will return what prompt caching saved of a call, in micro-dollars; negative where it cost more."""
+        """Return what prompt caching saved of a call, in micro-dollars; negative where it cost more."""
         if tokens.prompt == tokens.input:
             return 0
         plain = Tokens(input=tokens.prompt, output=tokens.output)
         return self.cost(model, plain, on=on) - self.cost(model, tokens, on=on)
 
     def upper_bound(self, model: str, *, input_tokens: int, output_tokens: int, on: date) -> int:
-        """This function will return a cost in micro-dollars that no call within these tokens can exceed."""
+        """Return a cost in micro-dollars that no call within these tokens can exceed."""
         bands = [band for band in self.in_force(model, on=on) if band.prompt_from <= input_tokens]
         dearest_input = max(band.micros[name] for band in bands for name in REQUIRED if name != "output")
         dearest_output = max(band.micros["output"] for band in bands)
@@ -145,7 +145,7 @@ class _Current:
         self.read_at = 0.0
 
     def of(self, tenant_id: int | None) -> Book:
-        """This function will return the book, as a tenant's policy for unpriced models has it."""
+        """Return the book, as a tenant's policy for unpriced models has it."""
         policy = self.policies.get(tenant_id or 0) or settings.UNPRICED_MODELS
         return self.books[policy == FLAG]
 
@@ -154,12 +154,12 @@ _current = _Current()
 
 
 def forget() -> None:
-    """This function will make the next call read the newest book again."""
+    """Make the next call read the newest book again."""
     _current.books = {}
 
 
 async def current(tenant_id: int | None = None) -> Book:
-    """This function will return the newest price version; Unavailable when none was ever loaded.
+    """Return the newest price version; Unavailable when none was ever loaded.
 
     Of a tenant it flags or refuses models without a price as the tenant's policy says, else as the platform's does.
     """
@@ -193,7 +193,7 @@ async def _read() -> None:
 
 
 async def booked_by(number: int) -> Book:
-    """This function will return the price version that an event was admitted by, for what is settled long after."""
+    """Return the price version that an event was admitted by, for what is settled long after."""
     known = _current.books.get(True)
     if known is not None and known.version == number:
         return known
@@ -206,7 +206,7 @@ async def booked_by(number: int) -> Book:
 
 
 def version(number: int) -> Book:
-    """This function will read one price version, to check what was booked by it: its bound for unpriced models counts."""
+    """Read one price version, to check what was booked by it: its bound for unpriced models counts."""
     names = ("book_id", "model", "token_class", "prompt_from", "effective_from", "micros_per_million")
     return replace(_book(list(Price.objects.filter(book_id=number).values(*names))), flags_unpriced=True)
 

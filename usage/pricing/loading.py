@@ -21,7 +21,7 @@ _MOST_PROMPT = 10**9
 
 
 def load(path: Path, *, now: datetime) -> tuple[PriceBook, bool]:
-    """This function will load a price file as a new version, unless it is the newest already.
+    """Load a price file as a new version, unless it is the newest already.
 
     Returns the book and whether it is new: an older file that is loaded again becomes current
     again, as a new version. The format is that of the shipped `prices.toml`. Raises
@@ -31,7 +31,7 @@ def load(path: Path, *, now: datetime) -> tuple[PriceBook, bool]:
 
 
 def load_text(raw: bytes, *, now: datetime) -> tuple[PriceBook, bool]:
-    """This function will load the content of a price file as `load` does."""
+    """Load the content of a price file as `load` does."""
     digest = hashlib.sha256(raw).hexdigest()
     content, entries = _read(raw)
     with transaction.atomic():
@@ -45,7 +45,7 @@ def load_text(raw: bytes, *, now: datetime) -> tuple[PriceBook, bool]:
 
 
 def candidate(raw: bytes) -> tuple[Book, date]:
-    """This function will read a price file without loading it: the book it would make, and the last day it names."""
+    """Read a price file without loading it: the book it would make, and the last day it names."""
     _, entries = _read(raw)
     bands: dict[str, list[Band]] = {}
     for entry in entries:
@@ -57,7 +57,7 @@ def candidate(raw: bytes) -> tuple[Book, date]:
 
 
 def versions(*, most: int = 20) -> list[PriceBook]:
-    """This function will return the latest price versions with their prices."""
+    """Return the latest price versions with their prices."""
     return list(PriceBook.objects.prefetch_related("prices").order_by("-pk")[:most])
 
 

@@ -96,7 +96,7 @@ class Difference:
 
 
 def of_book(book: Book, *, month: date, on: date) -> list[Difference]:
-    """This function will price a month of every tenant by another book, as it stands on a day; the largest change first."""
+    """Price a month of every tenant by another book, as it stands on a day; the largest change first."""
     first = month.replace(day=1)
     bands = [(model, band) for model in book.priced(on=on) for band in book.in_force(model, on=on)]
     columns: dict[str, Any] = {name: [band.micros[name] for _, band in bands] for name in REQUIRED}
@@ -108,7 +108,7 @@ def of_book(book: Book, *, month: date, on: date) -> list[Difference]:
 
 
 def of_tariff(tenant: Tenant, terms: Terms, *, month: date) -> list[Difference]:
-    """This function will charge a tenant's month by other terms."""
+    """Charge a tenant's month by other terms."""
     models = list(terms.prices)
     columns: dict[str, Any] = {name: [terms.prices[model][name] for model in models] for name in REQUIRED}
     asked = {
@@ -122,7 +122,7 @@ def of_tariff(tenant: Tenant, terms: Terms, *, month: date) -> list[Difference]:
 
 
 def told(differences: Iterable[Difference]) -> Iterator[str]:
-    """This function will write differences as lines of a table, in dollars."""
+    """Write differences as lines of a table, in dollars."""
     names = ("calls", "cost", "would cost", "charge", "would be", "difference")
     yield f"{'tenant':30}" + "".join(f"{name:>20}" for name in names)
     for one in differences:

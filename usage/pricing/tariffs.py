@@ -38,7 +38,7 @@ class Terms:
 
 
 def read(raw: bytes) -> Terms:
-    """This function will read terms from TOML: `effective_from`, `source`, `markup_percent` and [[price]] entries.
+    """Read terms from TOML: `effective_from`, `source`, `markup_percent` and [[price]] entries.
 
     An entry names a model and states all five classes in dollars per million tokens, as text.
     Raises `InvalidRequest` naming what is at fault.
@@ -59,7 +59,7 @@ def read(raw: bytes) -> Terms:
 
 
 def terms(*, effective_from: Any, source: Any, markup_percent: Any, prices: Any) -> Terms:
-    """This function will check what a tariff is to say; raises `InvalidRequest` naming what is at fault."""
+    """Check what a tariff is to say; raises `InvalidRequest` naming what is at fault."""
     if not isinstance(effective_from, date) or isinstance(effective_from, datetime):
         raise InvalidRequest("Give `effective_from` a day of the tenant, such as 2026-12-01.", field="effective_from")
     if not isinstance(source, str) or not 0 < len(source.strip()) <= 500:
@@ -75,7 +75,7 @@ def terms(*, effective_from: Any, source: Any, markup_percent: Any, prices: Any)
 
 
 def load(tenant: Tenant, asked: Terms, *, now: datetime, actor: str = "system", address: str = "") -> Tariff:
-    """This function will give a tenant a new tariff, and have the days that it changes summed anew.
+    """Give a tenant a new tariff, and have the days that it changes summed anew.
 
     Raises `InvalidRequest` if it would begin before the tenant's present month: what was reported before is
     corrected by adjustments, never by another price.
@@ -115,7 +115,7 @@ def load(tenant: Tenant, asked: Terms, *, now: datetime, actor: str = "system", 
 
 
 def of_tenant(tenant_id: int) -> list[Tariff]:
-    """This function will return a tenant's tariffs with their prices, the latest first."""
+    """Return a tenant's tariffs with their prices, the latest first."""
     return list(
         Tariff.objects.filter(tenant_id=tenant_id).prefetch_related("prices").order_by("-effective_from", "-pk")
     )

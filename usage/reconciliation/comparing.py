@@ -40,7 +40,7 @@ class Comparison:
         return self.theirs_micros - self.ours_micros
 
     def as_json(self) -> dict[str, Any]:
-        """This function will render the comparison as plain data."""
+        """Render the comparison as plain data."""
         return {
             "day": self.day.isoformat(),
             "source": self.source,
@@ -54,7 +54,7 @@ class Comparison:
 
 
 def compare(day: date, *, ours: Ours, theirs: Theirs) -> Comparison:
-    """This function will sort the difference between both sides of a day into the buckets.
+    """Sort the difference between both sides of a day into the buckets.
 
     Tokens are told apart first and valued at our price; what remains of the money is a difference of prices
     (rounding included: the ledger rounds each call). Without the provider's costs its tokens are valued by us.
@@ -135,7 +135,7 @@ class _Rates:
         self._known: dict[Kind, Fraction] = {}
 
     def of(self, kind: Kind) -> Fraction:
-        """This function will return the price of one token."""
+        """Return the price of one token."""
         if kind not in self._known:
             self._known[kind] = self._ours(kind)
         return self._known[kind]

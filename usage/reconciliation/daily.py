@@ -20,7 +20,7 @@ _SETTLED = timedelta(days=2)
 def reconcile(
     day: date, *, now: datetime, usage_file: Path | None = None, cost_file: Path | None = None
 ) -> Reconciliation:
-    """This function will compare a UTC day with the provider's report, or with its files, and keep the result.
+    """Compare a UTC day with the provider's report, or with its files, and keep the result.
 
     Raises `Unavailable` when the provider does not answer, `InvalidRequest` for files that cannot be read.
     """
@@ -42,18 +42,18 @@ def reconcile(
 
 
 def due(*, now: datetime) -> list[date]:
-    """This function will return the days to compare at an instant: yesterday, and the day before for good."""
+    """Return the days to compare at an instant: yesterday, and the day before for good."""
     return [(now - timedelta(days=ago)).date() for ago in (2, 1)]
 
 
 def latest(*, days: int = 60) -> list[Reconciliation]:
-    """This function will return the newest result of each of the last days, the newest first."""
+    """Return the newest result of each of the last days, the newest first."""
     newest = Reconciliation.objects.order_by("day", "-pk").distinct("day")
     return sorted(newest, key=lambda one: one.day, reverse=True)[:days]
 
 
 def one(pk: int) -> Reconciliation:
-    """This function will return one result; raises `NotFound`."""
+    """Return one result; raises `NotFound`."""
     found = Reconciliation.objects.filter(pk=pk).first()
     if found is None:
         raise NotFound("There is no such comparison.")

@@ -25,7 +25,7 @@ class Ours:
 
 
 def of_day(day: date) -> Ours:
-    """This function will sum up a UTC day, without what never reached the platform's own account at the provider.
+    """Sum up a UTC day, without what never reached the platform's own account at the provider.
 
     That is what test keys used, where they reach the emulator, and what tenants used with a key of their own.
     """

@@ -65,18 +65,18 @@ class Theirs:
     has_costs: bool = False
 
     def count(self, kind: Kind, tokens: int, *, key: str | None) -> None:
-        """This function will count tokens on the side that their key is on."""
+        """Count tokens on the side that their key is on."""
         if tokens:
             (self.inside if _is_ours(key) else self.outside)[kind] += tokens
 
 
 def plain(model: str) -> str:
-    """This function will return a model's name as prices have it: `claude-haiku-4-5` for its dated and display names too."""
+    """Return a model's name as prices have it: `claude-haiku-4-5` for its dated and display names too."""
     return _DATED.sub("", model.strip().lower().replace(" ", "-").replace(".", "-"))
 
 
 def of_api(day: date) -> Theirs:
-    """This function will ask the provider for a day; raises `Unavailable`."""
+    """Ask the provider for a day; raises `Unavailable`."""
     if not settings.ANTHROPIC_ADMIN_KEY:
         raise Unavailable(
             "There is no Admin API key to ask the provider with: set ANTHROPIC_ADMIN_KEY, or give its files."
@@ -102,7 +102,7 @@ def of_api(day: date) -> Theirs:
 
 
 def of_files(day: date, *, usage: Path, costs: Path | None = None) -> Theirs:
-    """This function will read a day from the console's exports; raises `InvalidRequest` naming what is at fault."""
+    """Read a day from the console's exports; raises `InvalidRequest` naming what is at fault."""
     found = Theirs(usage.name, has_costs=costs is not None)
     for row in _rows(usage, day, needs=("model_version", *_FILE_COLUMNS.values())):
         for name, column in _FILE_COLUMNS.items():

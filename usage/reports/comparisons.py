@@ -33,7 +33,7 @@ class Change:
         return rise(self.now.billed_micros, self.before.billed_micros)
 
     def as_json(self) -> dict[str, Any]:
-        """This function will render the change as plain data."""
+        """Render the change as plain data."""
         return {
             "kind": self.kind,
             "of": self.of,
@@ -46,17 +46,17 @@ class Change:
 
 
 def rise(now: int, before: int) -> int | None:
-    """This function will return by how many percent a number rose, rounded; None from nothing."""
+    """Return by how many percent a number rose, rounded; None from nothing."""
     return None if not before else round(100 * (now - before) / before)
 
 
 def changes(now: MonthReport, before: MonthReport) -> list[Change]:
-    """This function will return every skill, model and key of either month with both of its charges."""
+    """Return every skill, model and key of either month with both of its charges."""
     return [change for kind, name in _KINDS for change in _of(kind, getattr(now, name), getattr(before, name))]
 
 
 def movers(now: MonthReport, before: MonthReport, *, most: int = MOST_MOVERS) -> list[Change]:
-    """This function will return what changed the charge most, up or down, the largest first."""
+    """Return what changed the charge most, up or down, the largest first."""
     moved = [change for change in changes(now, before) if change.billed_micros]
     return sorted(moved, key=lambda change: (-abs(change.billed_micros), change.kind, change.of))[:most]
 

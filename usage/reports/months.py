@@ -43,12 +43,12 @@ class Line:
     sums: Sums
 
     def as_json(self) -> dict[str, Any]:
-        """This function will render the line as plain data."""
+        """Render the line as plain data."""
         return {"of": self.of, "title": self.title, **self.sums.as_json()}
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> "Line":
-        """This function will take up again what `as_json` wrote."""
+        """Take up again what `as_json` wrote."""
         return cls(of=content["of"], title=content["title"], sums=Sums.of(content))
 
 
@@ -69,7 +69,7 @@ class MonthReport:
     keys: tuple[Line, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """This function will render the report as plain data: whole numbers, and money also as decimal text."""
+        """Render the report as plain data: whole numbers, and money also as decimal text."""
         return {
             "tenant": {"slug": self.slug, "name": self.name, "timezone": self.timezone},
             "month": f"{self.month:%Y-%m}",
@@ -80,7 +80,7 @@ class MonthReport:
 
 
 def thawed(content: Mapping[str, Any], *, tenant_id: int) -> MonthReport:
-    """This function will take up again a report that was kept as `MonthReport.as_json` wrote it."""
+    """Take up again a report that was kept as `MonthReport.as_json` wrote it."""
     tenant = content["tenant"]
     lines = {name: tuple(Line.of_json(line) for line in content[name]) for name in ("days", "skills", "models", "keys")}
     return MonthReport(
@@ -96,7 +96,7 @@ def thawed(content: Mapping[str, Any], *, tenant_id: int) -> MonthReport:
 
 
 def month(tenant_id: int, month: date) -> MonthReport:
-    """This function will report a tenant's month on Django's connection; any day of the month means it.
+    """Report a tenant's month on Django's connection; any day of the month means it.
 
     Raises `NotFound` for a tenant that does not exist.
     """
@@ -104,7 +104,7 @@ def month(tenant_id: int, month: date) -> MonthReport:
 
 
 async def month_for_client(tenant_id: int, month: date) -> MonthReport:
-    """This function will report a tenant's month as `month` does, through the pool of the API."""
+    """Report a tenant's month as `month` does, through the pool of the API."""
     rows = await pg.fetch_all(_MONTH, _asked(tenant_id, month), within=_PATIENCE_SECONDS)
     return _report(rows, tenant_id=tenant_id, month=month)
 

@@ -16,7 +16,7 @@ _BUDGETS = STANDINGS.format(scope="(b.key_id IS NULL OR b.key_id = %s)")
 
 
 async def budgets(caller: Caller) -> list[dict[str, Any]]:
-    """This function will return every budget that the caller's calls draw on, in its current period.
+    """Return every budget that the caller's calls draw on, in its current period.
 
     Each limit is a row of its own: owner, skill, window, unit (tokens or micro_dollars), limit,
     used, reserved, left, resets_at (ISO 8601 in the tenant's time zone).
@@ -47,7 +47,7 @@ def _budget(row: dict[str, Any], *, unit: str, column: str, timezone: ZoneInfo) 
 
 
 def resets_at(period: date, *, window: str, timezone: ZoneInfo) -> datetime:
-    """This function will return the instant at which the window after `period` begins."""
+    """Return the instant at which the window after `period` begins."""
     following = period + timedelta(days=1)
     if window == "month":
         following = (period.replace(day=1) + timedelta(days=32)).replace(day=1)
@@ -65,7 +65,7 @@ class Filter:
     state: str | None = None
 
     def condition(self, caller: Caller) -> tuple[str, dict[str, Any]]:
-        """This function will return the SQL condition and its parameters."""
+        """Return the SQL condition and its parameters."""
         terms = [
             "tenant_id = %(tenant)s",
             "family_id = %(family)s",
@@ -87,7 +87,7 @@ class Filter:
 
 
 async def today(caller: Caller) -> date:
-    """This function will return the current day in the tenant's time zone, by the database's clock."""
+    """Return the current day in the tenant's time zone, by the database's clock."""
     row = await pg.fetch_one("SELECT (usage_clock() AT TIME ZONE %s)::date AS day", (caller.tenant_timezone,))
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     day: date = row["day"]
@@ -97,7 +97,7 @@ async def today(caller: Caller) -> date:
 async def events(
     caller: Caller, wanted: Filter, *, before: int | None, limit: int
 ) -> tuple[list[dict[str, Any]], int | None]:
-    """This function will return a page of the key's events, newest first, and the cursor of the next page, or None."""
+    """Return a page of the key's events, newest first, and the cursor of the next page, or None."""
     condition, parameters = wanted.condition(caller)
     if before is not None:
         condition += " AND number < %(before)s"
@@ -112,7 +112,7 @@ async def events(
 
 
 async def totals(caller: Caller, wanted: Filter) -> dict[str, Any]:
-    """This function will return counts, tokens by class and cost over the events a filter means."""
+    """Return counts, tokens by class and cost over the events a filter means."""
     condition, parameters = wanted.condition(caller)
     sums = ", ".join(
         f"coalesce(sum({name}), 0)::bigint AS {name}" for name in (*_CLASSES, "charged_tokens", "cost_micros")

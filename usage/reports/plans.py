@@ -53,5 +53,5 @@ class Plan:
 
 
 def plans(tenant_id: int, month: date) -> list[Plan]:
-    """This function will return the monthly budgets that a tenant had at a month's end, its own first, and what was used of each."""
+    """Return the monthly budgets that a tenant had at a month's end, its own first, and what was used of each."""
     return [Plan(**row) for row in fetch(_PLANS, {"tenant": tenant_id, "month": month.replace(day=1), "most": _MOST})]

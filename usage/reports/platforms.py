@@ -36,7 +36,7 @@ class TenantLine:
 
 
 def platform(month: date) -> list[TenantLine]:
-    """This function will report a month of every tenant, each in its own time zone, the dearest first."""
+    """Report a month of every tenant, each in its own time zone, the dearest first."""
     found = []
     for row in fetch(_PLATFORM, {"month": month.replace(day=1)}):
         sums = Sums.of(row)

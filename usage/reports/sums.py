@@ -41,7 +41,7 @@ class Sums:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Sums":
-        """This function will take the sums out of a row that has more columns."""
+        """Take the sums out of a row that has more columns."""
         return cls(**{name: int(row[name] or 0) for name in MEASURES})
 
     def __add__(self, other: "Sums") -> "Sums":
@@ -60,7 +60,7 @@ class Sums:
         return (Decimal(self.estimated_micros) / self.cost_micros).quantize(Decimal("0.0001"))
 
     def as_json(self) -> dict[str, Any]:
-        """This function will render the sums as plain data."""
+        """Render the sums as plain data."""
         return {
             **asdict(self),
             "settled_calls": self.settled_calls,
@@ -88,7 +88,7 @@ class Completeness:
 
     @classmethod
     def of(cls, sums: Sums, row: Mapping[str, Any]) -> "Completeness":
-        """This function will put together closed events (their sums) and open ones (a row of `usage_month_numbers`)."""
+        """Put together closed events (their sums) and open ones (a row of `usage_month_numbers`)."""
         still_open = int(row["open"] or 0)
         return cls(
             admitted=sums.calls + still_open,
@@ -102,7 +102,7 @@ class Completeness:
 
     @classmethod
     def of_json(cls, content: Mapping[str, Any]) -> "Completeness":
-        """This function will take up again what `as_json` wrote."""
+        """Take up again what `as_json` wrote."""
         return cls(**{field.name: content[field.name] for field in fields(cls)})
 
     @property
@@ -123,5 +123,5 @@ class Completeness:
         return self.is_gapless and not self.open and not self.estimated
 
     def as_json(self) -> dict[str, Any]:
-        """This function will render the numbers as plain data."""
+        """Render the numbers as plain data."""
         return {**asdict(self), "missing": self.missing, "is_gapless": self.is_gapless, "is_final": self.is_final}

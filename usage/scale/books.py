@@ -75,7 +75,7 @@ _AFTERWARDS = ("usage_event", "usage_dailyusage", "usage_budgetaccount", "tenant
 
 
 def make(tenants: list[Tenant], *, now: datetime) -> None:
-    """This function will derive all that is kept beside the events; to be called within their transaction."""
+    """Derive all that is kept beside the events; to be called within their transaction."""
     numbers: dict[str, Any] = {"tenants": [tenant.pk for tenant in tenants], "now": now}
     with connection.cursor() as cursor:
         for statement in (

@@ -111,7 +111,7 @@ ORDER BY opened_at  -- as calls come: those of all tenants mixed
 
 
 def make(tenants: list[Tenant], *, count: int, days: int, seed: int, now: datetime) -> None:
-    """This function will write the events of some new tenants; to be called within a transaction."""
+    """Write the events of some new tenants; to be called within a transaction."""
     numbers: dict[str, Any] = {
         "tenants": [tenant.pk for tenant in tenants],
         "days": days,

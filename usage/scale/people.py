@@ -17,7 +17,7 @@ _UNUSABLE = "!"
 
 
 def shares(count: int, of: int) -> list[int]:
-    """This function will divide `of` things among `count` owners, each at least one, the first the most."""
+    """Divide `of` things among `count` owners, each at least one, the first the most."""
     weights = [1 / (rank + 2) for rank in range(count)]
     spare, total = of - count, sum(weights)
     bounds = [0, *(round(spare * sum(weights[: rank + 1]) / total) for rank in range(count))]
@@ -25,7 +25,7 @@ def shares(count: int, of: int) -> list[int]:
 
 
 def make_tenants(count: int, *, since: datetime) -> list[Tenant]:
-    """This function will create the tenants, each with an owner who cannot sign in."""
+    """Create the tenants, each with an owner who cannot sign in."""
     tenants = [
         Tenant(
             slug=f"{SLUG}{number:04}", name=f"Scale {number}", timezone=_ZONES[number % len(_ZONES)], created_at=since
@@ -49,7 +49,7 @@ def make_tenants(count: int, *, since: datetime) -> list[Tenant]:
 
 
 def make_keys(tenants: list[Tenant], *, count: int, random: Random, since: datetime, now: datetime) -> list[ApiKey]:
-    """This function will create the keys; nobody knows a secret of theirs, so none of them can call."""
+    """Create the keys; nobody knows a secret of theirs, so none of them can call."""
     made = [
         _key(tenant, number, random=random, since=since, now=now)
         for tenant, share in zip(tenants, shares(len(tenants), count), strict=True)

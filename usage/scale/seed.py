@@ -35,7 +35,7 @@ class Seeded:
 
 
 def seed(size: Size, *, now: datetime, random_seed: int = 1, beside_real_data: bool = False) -> Seeded:
-    """This function will make tenants with keys, use, budgets and rollups that are true by `verify_ledger`.
+    """Make tenants with keys, use, budgets and rollups that are true by `verify_ledger`.
 
     All or nothing. Raises `Conflict` where there was use before, unless that is allowed, and
     where it was seeded already; `InvalidRequest` for a size that cannot be.

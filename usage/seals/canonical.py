@@ -17,7 +17,7 @@ _INSTANT = """to_char(e.{name} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z
 
 
 def row(columns: tuple[str, ...] = COLUMNS) -> str:
-    """This function will return the SQL expression of the canonical row of `usage_event e`.
+    """Return the SQL expression of the canonical row of `usage_event e`.
 
     Raises KeyError for a column that no event has: a seal that names one was forged.
     """
@@ -25,12 +25,12 @@ def row(columns: tuple[str, ...] = COLUMNS) -> str:
 
 
 def digest(columns: tuple[str, ...] = COLUMNS) -> str:
-    """This function will return the SQL expression of the canonical row's SHA-256, as 32 bytes."""
+    """Return the SQL expression of the canonical row's SHA-256, as 32 bytes."""
     return f"sha256(convert_to({row(columns)}, 'UTF8'))"
 
 
 def text(content: dict[str, Any]) -> str:
-    """This function will write a payload or figures as the one JSON text that is hashed and signed."""
+    """Write a payload or figures as the one JSON text that is hashed and signed."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 

@@ -31,7 +31,7 @@ class _Chain:
         self.sequence, self.last_number, self.hash = 0, 0, _GENESIS
 
     def faults(self, row: Row) -> list[str]:
-        """This function will return what is wrong with the next seal by itself and after the one before."""
+        """Return what is wrong with the next seal by itself and after the one before."""
         content = _parsed(row["payload"])
         found = (
             []
@@ -61,7 +61,7 @@ class _Chain:
 
 
 def check() -> tuple[int, list[Fault]]:
-    """This function will check every seal and every sealed row; returns how many rows are sealed, and what is wrong.
+    """Check every seal and every sealed row; returns how many rows are sealed, and what is wrong.
 
     Rows are compared where they lie, a tenant at a time: memory stays flat.
     """

@@ -18,7 +18,7 @@ FORM = 1
 
 
 def receipt(tenant: Tenant, *, first_day: date, last_day: date, rows: str = "whole") -> Iterator[str]:
-    """This function will write a tenant's sealed days as JSON, piece by piece; raises `NotFound` when none is sealed.
+    """Write a tenant's sealed days as JSON, piece by piece; raises `NotFound` when none is sealed.
 
     `rows` is `whole`, or `digests` for a receipt that proves the events without showing them.
     """
@@ -66,7 +66,7 @@ def _seal(tenant: Tenant, sequence: int, *, rows: str) -> Iterator[str]:
 
 
 def public_keys() -> list[dict[str, Any]]:
-    """This function will return the public keys by which receipts can be checked."""
+    """Return the public keys by which receipts can be checked."""
     return [
         {"id": name, "public_key": public, "algorithm": "Ed25519"} for name, public in signing.public_keys().items()
     ]

@@ -47,7 +47,7 @@ class _Part:
 
 
 def seal_due(*, settling: timedelta = SETTLING, within: float = 300.0) -> int:
-    """This function will seal every day that is over and wholly closed, and return how many seals were made.
+    """Seal every day that is over and wholly closed, and return how many seals were made.
 
     It stops after `within` seconds; the next time goes on. It can run anywhere and several times at once.
     """
@@ -61,12 +61,12 @@ def seal_due(*, settling: timedelta = SETTLING, within: float = 300.0) -> int:
 
 
 def seal_tenant(tenant_id: int, *, settling: timedelta = SETTLING) -> int:
-    """This function will seal what is due of one tenant, and return how many seals were made."""
+    """Seal what is due of one tenant, and return how many seals were made."""
     return sum(1 for _ in _seals(tenant_id, settling=settling))
 
 
 def sealed_to(tenant_id: int) -> int:
-    """This function will return the number of a tenant's last sealed event; 0 when none is."""
+    """Return the number of a tenant's last sealed event; 0 when none is."""
     return _chain(tenant_id).last_number
 
 

@@ -23,7 +23,7 @@ class Signed(NamedTuple):
 
 
 def sign(content: str) -> Signed:
-    """This function will sign a text; `Unavailable` when the platform has no key for it."""
+    """Sign a text; `Unavailable` when the platform has no key for it."""
     if not settings.SEAL_KEYS:
         raise Unavailable("Nothing can be sealed: the operator has not set SKILLGATE_SEAL_KEYS.", retry_after=60)
     private = _private(settings.SEAL_KEYS[0])
@@ -31,7 +31,7 @@ def sign(content: str) -> Signed:
 
 
 def is_signed(content: str, *, by: str, signature: str) -> bool:
-    """This function will tell whether a text was signed by one of the platform's keys."""
+    """Tell whether a text was signed by one of the platform's keys."""
     public = public_keys().get(by)
     if public is None:
         return False
@@ -43,12 +43,12 @@ def is_signed(content: str, *, by: str, signature: str) -> bool:
 
 
 def public_keys() -> dict[str, str]:
-    """This function will return the public keys that signatures may be of, by their ids, in hexadecimal digits."""
+    """Return the public keys that signatures may be of, by their ids, in hexadecimal digits."""
     return _public_keys(tuple(settings.SEAL_KEYS), tuple(settings.SEAL_RETIRED_KEYS))
 
 
 def key_id(public: bytes) -> str:
-    """This function will return the id of a public key."""
+    """Return the id of a public key."""
     return hashlib.sha256(public).hexdigest()[:16]
 
 

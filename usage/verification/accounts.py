@@ -33,7 +33,7 @@ ORDER BY id
 
 
 def check(report: Report) -> None:
-    """This function will compare every account with its events."""
+    """Compare every account with its events."""
     rows = fetch(_WRONG)
     findings = []
     for row in rows:

@@ -5,7 +5,7 @@ from usage.verification.findings import Finding, Report
 
 
 def check(report: Report) -> None:
-    """This function will check every statement and what it was made of."""
+    """Check every statement and what it was made of."""
     rows, faults = closing.check()
     report.add("statements", rows=rows, findings=[Finding("statements", subject, fault) for subject, fault in faults])
     rows, faults = closing.check_proofs()

@@ -14,7 +14,7 @@ _CHUNK = 5000
 
 
 def check(report: Report) -> None:
-    """This function will price every settled event again."""
+    """Price every settled event again."""
     version = cache(pricing.version)
     findings: list[Finding] = []
     rows = 0

@@ -25,7 +25,7 @@ SELECT tenant_id, number, id, opened_at, before FROM (
 
 
 def check(report: Report) -> None:
-    """This function will look for orphaned reservations, gaps and disorder."""
+    """Look for orphaned reservations, gaps and disorder."""
     open_events = fetch("SELECT count(*) AS n FROM usage_event WHERE state = 'open'")[0]["n"]
     orphans = [
         Finding(

@@ -27,12 +27,12 @@ class Report:
         return not self.findings
 
     def add(self, check: str, *, rows: int, findings: list[Finding]) -> None:
-        """This function will note a check that was made."""
+        """Note a check that was made."""
         self.looked_at[check] = rows
         self.findings += findings
 
     def as_json(self) -> dict[str, Any]:
-        """This function will render the report as plain data."""
+        """Render the report as plain data."""
         checks = [
             {"check": check, "rows": rows, "findings": sum(one.check == check for one in self.findings)}
             for check, rows in self.looked_at.items()

@@ -43,7 +43,7 @@ class Line:
 
 
 def read(source: str) -> Iterator[Line]:
-    """This function will read an emulator's journal from a file or from its URL, line by line. Raises `InvalidRequest`.
+    """Read an emulator's journal from a file or from its URL, line by line. Raises `InvalidRequest`.
 
     A file has a line when a call begins and another when it ends: `compare` lets the later one count.
     """
@@ -75,7 +75,7 @@ def _line(record: dict[str, Any]) -> Line:
 
 
 def prepare(lines: Iterable[Line]) -> None:
-    """This function will put a journal's lines where `compare` finds them: in a table of this connection alone."""
+    """Put a journal's lines where `compare` finds them: in a table of this connection alone."""
     connection.ensure_connection()
     inner: Any = connection.connection
     with inner.cursor() as cursor:
@@ -87,7 +87,7 @@ def prepare(lines: Iterable[Line]) -> None:
 
 
 def compare(report: Report) -> None:
-    """This function will hold every closed event against the journal, and every line of it against the events."""
+    """Hold every closed event against the journal, and every line of it against the events."""
     findings = [
         _finding(f"journal line {row['seq']}", f"has no event (reference {row['reference']})")
         for row in fetch(_STRANGE)

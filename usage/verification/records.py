@@ -14,7 +14,7 @@ _MOST_NAMED = 50
 
 
 def record(report: Report, *, started_at: datetime, ended_at: datetime) -> Verification:
-    """This function will keep a report for those who ask later."""
+    """Keep a report for those who ask later."""
     rendered = report.as_json()
     return Verification.objects.create(
         started_at=started_at,
@@ -27,17 +27,17 @@ def record(report: Report, *, started_at: datetime, ended_at: datetime) -> Verif
 
 
 def latest() -> Verification | None:
-    """This function will return the newest check that was kept."""
+    """Return the newest check that was kept."""
     return Verification.objects.order_by("-started_at", "-pk").first()
 
 
 def recent(*, most: int) -> list[Verification]:
-    """This function will return the last checks that were kept, the newest first."""
+    """Return the last checks that were kept, the newest first."""
     return list(Verification.objects.order_by("-started_at", "-pk")[:most])
 
 
 def announce(kept: Verification) -> None:
-    """This function will tell the operators of findings, once until the ledger is true again; then the alert ends."""
+    """Tell the operators of findings, once until the ledger is true again; then the alert ends."""
     if kept.is_true:
         alerts.end("ledger", now=kept.ended_at)
         return

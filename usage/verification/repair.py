@@ -10,7 +10,7 @@ from usage.verification.findings import Report
 
 
 def repair(report: Report, *, now: datetime) -> list[str]:
-    """This function will repair what can be derived of the findings and say what it did."""
+    """Repair what can be derived of the findings and say what it did."""
     done = [_account(found.details["account_id"]) for found in report.findings if found.check == "I1 accounts"]
     days = {(found.details["tenant_id"], found.details["day"]) for found in report.findings if found.check == "rollups"}
     done += [_day(tenant_id, day) for tenant_id, day in sorted(days)]

@@ -5,6 +5,6 @@ from usage.verification.findings import Finding, Report
 
 
 def check(report: Report) -> None:
-    """This function will check every seal and every sealed row."""
+    """Check every seal and every sealed row."""
     rows, faults = seals.check()
     report.add("seals", rows=rows, findings=[Finding("seals", one.subject, one.fault) for one in faults])

@@ -21,7 +21,7 @@ _STRAYS = "SELECT tenant_id, number, id, month FROM usage_event_default ORDER BY
 
 
 def check(report: Report) -> None:
-    """This function will check partitions and rollups."""
+    """Check partitions and rollups."""
     missing = [
         Finding("partitions", f"month {row['month']}", "has no partition; its events would land in the default one")
         for row in fetch(_MISSING_PARTITIONS.replace("%%", "%"))

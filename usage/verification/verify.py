@@ -11,7 +11,7 @@ from usage.verification.journal import Line
 
 
 def verify(*, journal: Iterable[Line] | None = None) -> Report:
-    """This function will check the whole ledger and report every row that is not as it must be.
+    """Check the whole ledger and report every row that is not as it must be.
 
     `journal` are those of an emulator that answered all calls of this ledger. They must be
     read after the calls ended; events still open are not compared.

@@ -22,7 +22,7 @@ navigation.add("Work", title="Dead letters", icon="report", name="analyses", rig
 
 @page("analyses/", name="analyses", right="analyses.see")
 def overview(request: HttpRequest) -> HttpResponseBase:
-    """This function will show what failed, waits for money, or has items that failed."""
+    """Show what failed, waits for money, or has items that failed."""
     found = scope.rows(Analysis, request).filter(_STUCK, deleted_at=None).order_by("-id")[:_MOST]
     return render(
         request,
@@ -35,7 +35,7 @@ def overview(request: HttpRequest) -> HttpResponseBase:
 
 @page("analyses/<uuid:pk>/", name="analysis", right="analyses.see")
 def detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
-    """This function will show why an analysis or a batch failed, and which of its items."""
+    """Show why an analysis or a batch failed, and which of its items."""
     analysis = _analysis(request, pk)
     items = [
         {"position": step.position, "name": step.input.get("id"), "error": step.output["error"]}
@@ -53,7 +53,7 @@ def detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 
 @page("analyses/<uuid:pk>/retry/", name="analysis_retry", right="analyses.retry")
 def retry(request: HttpRequest, pk: UUID) -> HttpResponseBase:
-    """This function will have it tried again."""
+    """Have it tried again."""
     analysis = _analysis(request, pk)
     form = ConsoleForm(posted(request))
     if request.method == "POST" and form.is_valid():

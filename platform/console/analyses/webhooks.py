@@ -36,14 +36,14 @@ class RotateForm(ConsoleForm):
 
 @page("webhooks/", name="webhooks", right="webhooks.see")
 def overview(request: HttpRequest) -> HttpResponseBase:
-    """This function will show where the tenant is told."""
+    """Show where the tenant is told."""
     found = scope.rows(WebhookEndpoint, request).order_by("-id")[:_MOST]
     return render(request, "console/analyses/webhooks.html", title="Webhooks", endpoints=found)
 
 
 @page("webhooks/<uuid:pk>/", name="webhook", right="webhooks.see")
 def detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
-    """This function will show what an endpoint was told, with every attempt."""
+    """Show what an endpoint was told, with every attempt."""
     endpoint = _endpoint(request, pk)
     sent = scope.rows(WebhookDelivery, request).filter(endpoint=endpoint).order_by("-created_at", "-id")[:_MOST]
     return render(
@@ -59,7 +59,7 @@ def detail(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 
 @page("webhooks/<uuid:pk>/rotate/", name="webhook_rotate", right="webhooks.change")
 def rotate(request: HttpRequest, pk: UUID) -> HttpResponseBase:
-    """This function will give an endpoint a new secret and show it, this once."""
+    """Give an endpoint a new secret and show it, this once."""
     endpoint = _endpoint(request, pk)
     form = RotateForm(posted(request))
     if request.method == "POST" and form.is_valid():
@@ -71,7 +71,7 @@ def rotate(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 
 @page("webhooks/<uuid:pk>/switch/", name="webhook_switch", right="webhooks.change")
 def switch(request: HttpRequest, pk: UUID) -> HttpResponseBase:
-    """This function will stop all messages to an endpoint, or let them go again."""
+    """Stop all messages to an endpoint, or let them go again."""
     endpoint = _endpoint(request, pk)
     form = ConsoleForm(posted(request))
     if request.method == "POST" and form.is_valid():
@@ -84,7 +84,7 @@ def switch(request: HttpRequest, pk: UUID) -> HttpResponseBase:
 
 @page("webhooks/deliveries/<uuid:pk>/redeliver/", name="webhook_redeliver", right="webhooks.change")
 def redeliver(request: HttpRequest, pk: UUID) -> HttpResponseBase:
-    """This function will have a message sent again."""
+    """Have a message sent again."""
     delivery = get_object_or_404(scope.rows(WebhookDelivery, request).select_related("endpoint__tenant"), pk=pk)
     form = ConsoleForm(posted(request))
     if request.method == "POST" and form.is_valid():

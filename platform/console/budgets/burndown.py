@@ -41,7 +41,7 @@ class Burndown:
 
 
 def draw(days: Sequence[Day], *, limit: int, month: date, today: date, used: int) -> Burndown:
-    """This function will draw a month, `used` being what the budget itself says was used and held by now.
+    """Draw a month, `used` being what the budget itself says was used and held by now.
 
     The projection goes on at the average of the last seven days, or of the month if it is younger.
     """
@@ -89,7 +89,7 @@ class _Scale:
 
 
 def short(number: int) -> str:
-    """This function will write a number briefly: 950, 12 k, 3.4 M, 1 G."""
+    """Write a number briefly: 950, 12 k, 3.4 M, 1 G."""
     amount = float(number)
     for unit in ("", " k", " M", " G"):
         if abs(amount) < 1000 or unit == " G":

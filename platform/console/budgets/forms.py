@@ -40,7 +40,7 @@ class BudgetForm(ConsoleForm):
         skill.choices = [("", "All skills"), *((name, name) for name in sorted({*skills, *chosen}))]
 
     def clean_thresholds(self) -> list[int]:
-        """This function will read percentages."""
+        """Read percentages."""
         try:
             return [int(part.strip(" %")) for part in self.cleaned_data["thresholds"].split(",") if part.strip()]
         except ValueError:

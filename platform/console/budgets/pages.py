@@ -23,7 +23,7 @@ _MOST_KEYS = 500
 
 @page("budgets/", name="budgets", right="budgets.see")
 def overview(request: HttpRequest) -> HttpResponseBase:
-    """This function will show the tenant's budgets, the month burning down, and what was added for a time."""
+    """Show the tenant's budgets, the month burning down, and what was added for a time."""
     tenant, now = scope.member(request).tenant, clock.now()
     found = standings.of_tenant(tenant.pk)
     monthly = next((one for one in found if not one.skill and one.window == "month"), None)
@@ -50,7 +50,7 @@ def overview(request: HttpRequest) -> HttpResponseBase:
 
 @page("budgets/set/", name="budget_set", right="budgets.change")
 def set_budget(request: HttpRequest) -> HttpResponseBase:
-    """This function will make or replace a budget, or say what it would have blocked."""
+    """Make or replace a budget, or say what it would have blocked."""
     form = BudgetForm(posted(request), keys=_keys(request), skills=scope.skills(request), initial=_initial(request))
     replay = None
     if request.method == "POST" and form.is_valid():
@@ -73,7 +73,7 @@ def set_budget(request: HttpRequest) -> HttpResponseBase:
 
 @page("budgets/<int:pk>/increase/", name="budget_increase", right="budgets.change")
 def increase(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will raise a budget until a date."""
+    """Raise a budget until a date."""
     budget = _budget(request, pk)
     form = IncreaseForm(posted(request))
     if request.method == "POST" and form.is_valid():
@@ -91,7 +91,7 @@ def increase(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("budgets/<int:pk>/remove/", name="budget_remove", right="budgets.change")
 def remove(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will remove an optional budget."""
+    """Remove an optional budget."""
     budget = _budget(request, pk)
     form = ConsoleForm(posted(request))
     if request.method == "POST" and form.is_valid():

@@ -20,7 +20,7 @@ _SHOWN = 30
 
 @ops_page("ledger/", name="ledger")
 def ledger(request: HttpRequest) -> HttpResponseBase:
-    """This function will show when the ledger was last checked, and what was found."""
+    """Show when the ledger was last checked, and what was found."""
     return render(
         request,
         "console/closing/ledger.html",
@@ -33,7 +33,7 @@ def ledger(request: HttpRequest) -> HttpResponseBase:
 
 @ops_page("reconciliation/", name="reconciliation")
 def provider(request: HttpRequest) -> HttpResponseBase:
-    """This function will show the last days beside the provider's report of them."""
+    """Show the last days beside the provider's report of them."""
     return render(
         request,
         "console/closing/reconciliation.html",
@@ -45,7 +45,7 @@ def provider(request: HttpRequest) -> HttpResponseBase:
 
 @ops_page("reconciliation/<int:pk>/", name="reconciliation_day")
 def provider_day(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will show one comparison by model and class of tokens."""
+    """Show one comparison by model and class of tokens."""
     try:
         found = reconciliation.one(pk)
     except NotFound as absent:
@@ -61,7 +61,7 @@ def provider_day(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @ops_page("alert-log/", name="alert_log")
 def alert_log(request: HttpRequest) -> HttpResponseBase:
-    """This function will show whom alerts reached, those of every tenant included."""
+    """Show whom alerts reached, those of every tenant included."""
     return render(
         request,
         "console/closing/alert_log.html",
@@ -73,7 +73,7 @@ def alert_log(request: HttpRequest) -> HttpResponseBase:
 
 @ops_page("finance/<int:pk>/months/", name="months")
 def months(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will show a tenant's months."""
+    """Show a tenant's months."""
     tenant = get_object_or_404(Tenant, pk=pk)
     return render(
         request,
@@ -87,7 +87,7 @@ def months(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @ops_page("finance/<int:pk>/months/close/", name="month_close")
 def close(request: Any, pk: int) -> HttpResponseBase:
-    """This function will close a tenant's month."""
+    """Close a tenant's month."""
     tenant = get_object_or_404(Tenant, pk=pk)
     wanted, home = month.asked(request, "month", default=NO_MONTH), redirect("ops:months", pk)
     if wanted == NO_MONTH:

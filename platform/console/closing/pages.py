@@ -20,7 +20,7 @@ NO_MONTH = date.min
 
 @page("months/", name="months", right="reports.see")
 def months(request: HttpRequest) -> HttpResponseBase:
-    """This function will show the tenant's months, and for which of them there is a statement."""
+    """Show the tenant's months, and for which of them there is a statement."""
     return render(
         request,
         "console/closing/months.html",
@@ -32,7 +32,7 @@ def months(request: HttpRequest) -> HttpResponseBase:
 
 @page("months/close/", name="month_close", right="months.close")
 def close(request: HttpRequest) -> HttpResponseBase:
-    """This function will close the month that the query names, once and for good."""
+    """Close the month that the query names, once and for good."""
     tenant, wanted = scope.member(request).tenant, month.asked(request, "month", default=NO_MONTH)
     if wanted == NO_MONTH:
         return redirect(HOME)
@@ -58,7 +58,7 @@ def close(request: HttpRequest) -> HttpResponseBase:
 
 @page("months/receipt.json", name="receipt", right="reports.see")
 def receipt(request: HttpRequest) -> HttpResponseBase:
-    """This function will hand out the sealed days of a month, to be checked elsewhere."""
+    """Hand out the sealed days of a month, to be checked elsewhere."""
     tenant, wanted = scope.member(request).tenant, month.asked(request, "month", default=NO_MONTH)
     text = receipts.of_month(tenant, wanted)
     if text is None:
@@ -72,6 +72,6 @@ def receipt(request: HttpRequest) -> HttpResponseBase:
 
 @page("alerts/log/", name="alert_log", right="audit.see")
 def alert_log(request: HttpRequest) -> HttpResponseBase:
-    """This function will show whom the tenant's alerts reached, and every attempt."""
+    """Show whom the tenant's alerts reached, and every attempt."""
     found = alerts.deliveries(scope.member(request).tenant.pk, most=_PER_PAGE)
     return render(request, "console/closing/alert_log.html", title="Deliveries of alerts", deliveries=found)

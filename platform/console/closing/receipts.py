@@ -10,7 +10,7 @@ _MOST_ROWS = 50_000
 
 
 def of_month(tenant: Tenant, month: date) -> str | None:
-    """This function will write the receipt of a month's sealed days; None when there are none."""
+    """Write the receipt of a month's sealed days; None when there are none."""
     if month == date.min:
         return None
     last_day = date(month.year + month.month // 12, month.month % 12 + 1, 1)

@@ -39,7 +39,7 @@ class Bars:
 
 
 def draw(values: Mapping[date, int], *, month: date, today: date) -> Bars:
-    """This function will draw the days of a month up to today; a day without a value is empty."""
+    """Draw the days of a month up to today; a day without a value is empty."""
     length = calendar.monthrange(month.year, month.month)[1]
     days = [month.replace(day=number) for number in range(1, length + 1) if month.replace(day=number) <= today]
     top = _round_up(max((values.get(day, 0) for day in days), default=0))

@@ -17,7 +17,7 @@ _MOST_TENANTS = 10
 
 
 def show(request: HttpRequest) -> HttpResponseBase:
-    """This function will show how the platform's day and month stand; days are each tenant's own."""
+    """Show how the platform's day and month stand; days are each tenant's own."""
     now = clock.now().astimezone(UTC)
     today, midnight = now.date(), now.replace(hour=0, minute=0, second=0, microsecond=0)
     platform = daily.of_platform(today.replace(day=1), today + timedelta(days=1))

@@ -20,7 +20,7 @@ _UNDER_WAY = (Analysis.State.QUEUED, Analysis.State.RUNNING, Analysis.State.AWAI
 
 
 def show(request: HttpRequest) -> HttpResponseBase:
-    """This function will show how the tenant's day and month stand; the same number of queries for any amount of use."""
+    """Show how the tenant's day and month stand; the same number of queries for any amount of use."""
     access = scope.member(request)
     now = clock.now()
     today = now.astimezone(ZoneInfo(access.tenant.timezone)).date()

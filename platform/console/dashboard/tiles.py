@@ -20,7 +20,7 @@ class Tile:
 def tiles(
     today: Sums, month: Sums, *, refused: tuple[int, int], latency: tuple[Latency, Latency] | None = None
 ) -> list[Tile]:
-    """This function will put into words what two spans add up to."""
+    """Put into words what two spans add up to."""
     found = [
         Tile("Calls", humane.whole(today.calls), humane.whole(month.calls)),
         Tile("Tokens", humane.short(today.charged_tokens), humane.short(month.charged_tokens)),
@@ -40,7 +40,7 @@ def tiles(
 
 
 def seconds(milliseconds: int | None) -> str:
-    """This function will write a duration for people; a dash for none."""
+    """Write a duration for people; a dash for none."""
     if milliseconds is None:
         return "none"
     return f"{milliseconds} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"

@@ -39,7 +39,7 @@ class Days:
 def draw_days(
     month: date, billed: Mapping[str, int], estimated: Mapping[str, int], *, before: Mapping[int, int]
 ) -> Days:
-    """This function will draw what each day of a month was charged.
+    """Draw what each day of a month was charged.
 
     `billed` and `estimated` go by the day's ISO date, `before` by the number of the day in its month.
     """
@@ -61,7 +61,7 @@ def draw_days(
 
 
 def label(micros: int, *, step: int) -> str:
-    """This function will write a level of an axis with no more digits than its step needs."""
+    """Write a level of an axis with no more digits than its step needs."""
     digits = next((count for count in range(7) if step % 10 ** (6 - count) == 0), 6)
     return f"${micros / money.MICROS_PER_DOLLAR:,.{digits}f}"
 

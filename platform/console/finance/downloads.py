@@ -42,7 +42,7 @@ class Download(StreamingHttpResponse):
 
 
 def of(tenant: Tenant, kind: Kind, span: Span, *, wall: Wall | None) -> HttpResponseBase:
-    """This function will answer with an export of a tenant's days, or say why there can be none now."""
+    """Answer with an export of a tenant's days, or say why there can be none now."""
     try:
         return Download(exports.open_export(tenant, kind, span, wall=wall))
     except SkillgateError as refused:

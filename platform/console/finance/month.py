@@ -20,7 +20,7 @@ _SHOWN = 12
 
 
 def asked(request: HttpRequest, name: str, *, default: date) -> date:
-    """This function will read a month such as 2026-11 from the query. Raises `BadRequest`."""
+    """Read a month such as 2026-11 from the query. Raises `BadRequest`."""
     raw = request.GET.get(name, "")
     if not raw:
         return default
@@ -31,22 +31,22 @@ def asked(request: HttpRequest, name: str, *, default: date) -> date:
 
 
 def this_month(tenant: Tenant, *, now: datetime) -> date:
-    """This function will return the first day of the present month in the tenant's zone."""
+    """Return the first day of the present month in the tenant's zone."""
     return now.astimezone(ZoneInfo(tenant.timezone)).date().replace(day=1)
 
 
 def before(month: date) -> date:
-    """This function will return the month before."""
+    """Return the month before."""
     return date(month.year - (month.month == 1), (month.month - 2) % 12 + 1, 1)
 
 
 def after(month: date) -> date:
-    """This function will return the month after."""
+    """Return the month after."""
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
 def page_of(request: HttpRequest, tenant: Tenant, *, now: datetime) -> dict[str, Any]:
-    """This function will gather a month and the one it is compared with, as the query asks for them."""
+    """Gather a month and the one it is compared with, as the query asks for them."""
     present = this_month(tenant, now=now)
     month = asked(request, "month", default=present)
     with timezone.override(ZoneInfo(tenant.timezone)):

@@ -14,7 +14,7 @@ from usage.reports import Sums
 
 @ops_page("finance/", name="finance")
 def overview(request: HttpRequest) -> HttpResponseBase:
-    """This function will show a month of every tenant."""
+    """Show a month of every tenant."""
     present = clock.now().date().replace(day=1)
     wanted = month.asked(request, "month", default=present)
     lines = reports.platform(wanted)
@@ -35,7 +35,7 @@ def overview(request: HttpRequest) -> HttpResponseBase:
 
 @ops_page("finance/<int:pk>/", name="finance_month")
 def tenant_month(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will show a month of one tenant."""
+    """Show a month of one tenant."""
     tenant = _tenant(pk)
     found = month.page_of(request, tenant, now=clock.now())
     title = f"{tenant.name}, {found['report'].month:%B %Y}"
@@ -44,25 +44,25 @@ def tenant_month(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @ops_page("finance/<int:pk>/statement.pdf", name="finance_statement")
 def statement(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will render a tenant's statement."""
+    """Render a tenant's statement."""
     return statements.answer(request, _tenant(pk), now=clock.now())
 
 
 @ops_page("finance/<int:pk>/events.csv", name="finance_csv")
 def events_csv(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will export a tenant's events as CSV."""
+    """Export a tenant's events as CSV."""
     return _export(request, pk, "csv")
 
 
 @ops_page("finance/<int:pk>/events.xlsx", name="finance_xlsx")
 def events_xlsx(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will export a tenant's events as a workbook."""
+    """Export a tenant's events as a workbook."""
     return _export(request, pk, "xlsx")
 
 
 @ops_page("finance/<int:pk>/focus.csv", name="finance_focus")
 def focus_csv(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will export a tenant's days as FOCUS has them."""
+    """Export a tenant's days as FOCUS has them."""
     return _export(request, pk, "focus")
 
 

@@ -12,7 +12,7 @@ from usage.exports import Kind, Span, Wall
 
 @page("finance/", name="finance", right="reports.see")
 def overview(request: HttpRequest) -> HttpResponseBase:
-    """This function will show a month of the tenant."""
+    """Show a month of the tenant."""
     tenant = scope.member(request).tenant
     found = month.page_of(request, tenant, now=clock.now())
     return render(request, "finance/month.html", title=f"Usage and charges, {found['report'].month:%B %Y}", **found)
@@ -20,25 +20,25 @@ def overview(request: HttpRequest) -> HttpResponseBase:
 
 @page("finance/events.csv", name="finance_csv", right="reports.see")
 def events_csv(request: HttpRequest) -> HttpResponseBase:
-    """This function will export a month's events as CSV."""
+    """Export a month's events as CSV."""
     return _export(request, "csv")
 
 
 @page("finance/events.xlsx", name="finance_xlsx", right="reports.see")
 def events_xlsx(request: HttpRequest) -> HttpResponseBase:
-    """This function will export a month's events as a workbook."""
+    """Export a month's events as a workbook."""
     return _export(request, "xlsx")
 
 
 @page("finance/focus.csv", name="finance_focus", right="reports.see")
 def focus_csv(request: HttpRequest) -> HttpResponseBase:
-    """This function will export a month's days as FOCUS has them."""
+    """Export a month's days as FOCUS has them."""
     return _export(request, "focus")
 
 
 @page("finance/statement.pdf", name="finance_statement", right="reports.see")
 def statement(request: HttpRequest) -> HttpResponseBase:
-    """This function will render a month's statement."""
+    """Render a month's statement."""
     return statements.answer(request, scope.member(request).tenant, now=clock.now())
 
 

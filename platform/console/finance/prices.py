@@ -30,7 +30,7 @@ class TextForm(ConsoleForm):
 
 @ops_page("prices/", name="prices")
 def price_book(request: HttpRequest) -> HttpResponseBase:
-    """This function will show the price versions, and preview or load a price file."""
+    """Show the price versions, and preview or load a price file."""
     now = clock.now()
     present = now.date().replace(day=1)
 
@@ -64,7 +64,7 @@ def price_book(request: HttpRequest) -> HttpResponseBase:
 
 @ops_page("finance/<int:pk>/tariff/", name="tariff")
 def tariff(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will show what a tenant is charged by, and preview or load a tariff."""
+    """Show what a tenant is charged by, and preview or load a tariff."""
     tenant, now = get_object_or_404(Tenant, pk=pk), clock.now()
     before = month.before(month.this_month(tenant, now=now))
     by: Any = request.user

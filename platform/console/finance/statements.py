@@ -11,7 +11,7 @@ from usage.exports import documents
 
 
 def answer(request: HttpRequest, tenant: Tenant, *, now: datetime) -> HttpResponseBase:
-    """This function will answer with the statement of the month that the query names."""
+    """Answer with the statement of the month that the query names."""
     wanted = month.asked(request, "month", default=month.this_month(tenant, now=now))
     document = documents.render(tenant, wanted, now=now)
     name = f"{tenant.slug}-{wanted:%Y-%m}-statement.pdf"

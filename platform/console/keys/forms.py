@@ -43,7 +43,7 @@ class TermsForm(ConsoleForm):
         self.fields["allowed_skills"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]  # a choice field
 
     def terms(self, *, environment: str) -> Terms:
-        """This function will return the terms as the domain takes them."""
+        """Return the terms as the domain takes them."""
         names = (field for field in TermsForm.base_fields if field in self.cleaned_data)
         return Terms(environment=environment, **{name: self.cleaned_data[name] for name in names})
 
@@ -84,7 +84,7 @@ class RevokeSeveralForm(RevokeForm):
     chosen = forms.CharField(widget=forms.HiddenInput, max_length=10_000)
 
     def clean_chosen(self) -> list[int]:
-        """This function will read the keys' ids."""
+        """Read the keys' ids."""
         try:
             return [int(part) for part in self.cleaned_data["chosen"].split(",")]
         except ValueError:

@@ -25,11 +25,11 @@ class StateFilter(admin.SimpleListFilter):
     parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """This function will return the states."""
+        """Return the states."""
         return [("live", "Live"), ("expired", "Expired"), ("revoked", "Revoked")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        """This function will keep the keys in a state."""
+        """Keep the keys in a state."""
         over = Q(expires_at__lte=clock.now())
         if self.value() == "revoked":
             return queryset.exclude(revoked_at=None)
@@ -55,11 +55,11 @@ class KeyList(TenantList):
     list_before_template = "console/keys/before_list.html"
 
     def extra_urls(self) -> Iterable[tuple[str, str, str, View]]:
-        """This function will return the pages of keys."""
+        """Return the pages of keys."""
         return pages.urls()
 
     def prepare(self, request: HttpRequest, found: list[ApiKey]) -> None:
-        """This function will get the use and the refusals of a page's keys, in two queries."""
+        """Get the use and the refusals of a page's keys, in two queries."""
         families = {key.family_id or key.pk for key in found}
         tenant_id = found[0].tenant_id if found else 0
         used = standings.of_keys(tenant_id, families)
@@ -77,7 +77,7 @@ class KeyList(TenantList):
 
     @admin.display(description="Key", ordering="name")
     def key(self, key: ApiKey) -> str:
-        """This function will name a key and link to it."""
+        """Name a key and link to it."""
         link = reverse("admin:tenants_apikey_detail", args=[key.pk])
         return format_html(
             '<a class="sg-link" href="{}">{}</a><br><code class="sg-code">{}</code>', link, key.name, key.display
@@ -85,37 +85,37 @@ class KeyList(TenantList):
 
     @admin.display(description="State")
     def state(self, key: ApiKey) -> str:
-        """This function will show whether a key works."""
+        """Show whether a key works."""
         return badge(pages.state_of(key, now=clock.now()))
 
     @admin.display(description="Last used", ordering="last_used_at")
     def last_used(self, key: ApiKey) -> Any:
-        """This function will show when a key was last used, to the minute."""
+        """Show when a key was last used, to the minute."""
         return humane.moment(key.last_used_at) if key.last_used_at else None
 
     @admin.display(description="This month")
     def month(self, key: Any) -> str:
-        """This function will draw this month's use against the budget."""
+        """Draw this month's use against the budget."""
         return bar(key.standing)
 
     @admin.display(description="Refused this hour")
     def refused(self, key: Any) -> int:
-        """This function will count the calls refused in the present hour."""
+        """Count the calls refused in the present hour."""
         return int(key.refused_count)
 
     @admin.display(description="Expires", ordering="expires_at")
     def expires(self, key: ApiKey) -> Any:
-        """This function will show when a key ends by itself."""
+        """Show when a key ends by itself."""
         return humane.moment(key.expires_at) if key.expires_at else None
 
     @admin.action(description="Revoke…")
     def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> Any:
-        """This function will ask for the reason to revoke the ticked keys."""
+        """Ask for the reason to revoke the ticked keys."""
         return pages.ask_to_revoke(request, chosen=queryset)
 
 
 def bar(standing: standings.Standing | None) -> str:
-    """This function will draw how much of a budget is used; not as a template, which a long list would feel."""
+    """Draw how much of a budget is used; not as a template, which a long list would feel."""
     if standing is None:
         return format_html('<span class="sg-hint">{}</span>', "no budget")
     return format_html(
@@ -130,5 +130,5 @@ def bar(standing: standings.Standing | None) -> str:
 
 
 def badge(state: str) -> str:
-    """This function will draw a state."""
+    """Draw a state."""
     return format_html('<span class="sg-badge sg-{}">{}</span>', state, state)

@@ -32,7 +32,7 @@ _EXAMPLE = json.dumps(
 
 
 def urls() -> list[tuple[str, str, str, View]]:
-    """This function will return the pages' addresses, names, rights and views."""
+    """Return the pages' addresses, names, rights and views."""
     return [
         ("issue/", "issue", "keys.issue", issue),
         ("revoke/", "revoke_several", "keys.revoke", revoke_several),
@@ -44,14 +44,14 @@ def urls() -> list[tuple[str, str, str, View]]:
 
 
 def state_of(key: ApiKey, *, now: datetime) -> str:
-    """This function will return `live`, `expired` or `revoked`."""
+    """Return `live`, `expired` or `revoked`."""
     if key.revoked_at is not None:
         return "revoked"
     return "expired" if key.expires_at is not None and key.expires_at <= now else "live"
 
 
 def issue(request: HttpRequest) -> HttpResponseBase:
-    """This function will issue a key and show its secret, this once."""
+    """Issue a key and show its secret, this once."""
     form = IssueForm(posted(request), skills=scope.skills(request))
     if request.method == "POST" and form.is_valid():
         found = scope.member(request)
@@ -71,7 +71,7 @@ def issue(request: HttpRequest) -> HttpResponseBase:
 
 
 def detail(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will show a key: what it may, how it stands, what became of it."""
+    """Show a key: what it may, how it stands, what became of it."""
     key = _key(request, pk)
     now, family = clock.now(), key.family_id or key.pk
     hour = now.replace(minute=0, second=0, microsecond=0)
@@ -94,7 +94,7 @@ def detail(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def terms(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will change what a key may do."""
+    """Change what a key may do."""
     key = _key(request, pk)
     initial = {name: getattr(key, name) for name in TermsForm.base_fields}
     form = TermsForm(posted(request), skills=scope.skills(request), initial=initial)
@@ -120,7 +120,7 @@ def terms(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def rotate(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will issue a key's successor and show its secret, this once."""
+    """Issue a key's successor and show its secret, this once."""
     key = _key(request, pk)
     form = RotateForm(posted(request))
     if request.method == "POST" and form.is_valid():
@@ -143,7 +143,7 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def revoke(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will end a key, its calls in flight included."""
+    """End a key, its calls in flight included."""
     key = _key(request, pk)
     form = RevokeForm(posted(request))
     if request.method == "POST" and form.is_valid():
@@ -165,14 +165,14 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def ask_to_revoke(request: HttpRequest, *, chosen: QuerySet[ApiKey]) -> HttpResponseBase:
-    """This function will show which keys are about to be revoked and ask why."""
+    """Show which keys are about to be revoked and ask why."""
     found = list(chosen.filter(revoked_at=None)[:MOST_AT_ONCE])
     form = RevokeSeveralForm(initial={"chosen": ",".join(str(key.pk) for key in found)})
     return _several(request, form, found)
 
 
 def revoke_several(request: HttpRequest) -> HttpResponseBase:
-    """This function will end several keys; those of others are not found, like those that do not exist."""
+    """End several keys; those of others are not found, like those that do not exist."""
     form = RevokeSeveralForm(posted(request))
     if request.method != "POST":
         return redirect(LIST)

@@ -29,12 +29,12 @@ class AnalysisList(ReadOnlyList):
 
     @admin.display(description="Reason")
     def reason(self, analysis: Analysis) -> str:
-        """This function will say why it failed or waits."""
+        """Say why it failed or waits."""
         return str((analysis.error or {}).get("reason") or "")
 
     @admin.action(description="Try again", permissions=["view"])
     def retry_selected(self, request: HttpRequest, queryset: QuerySet[Analysis]) -> None:
-        """This function will have the ticked ones tried again; those with nothing to try are left."""
+        """Have the ticked ones tried again; those with nothing to try are left."""
         done = 0
         for analysis in queryset.select_related("tenant"):
             try:
@@ -64,7 +64,7 @@ class WebhookDeliveryList(ReadOnlyList):
 
     @admin.action(description="Send again", permissions=["view"])
     def redeliver_selected(self, request: HttpRequest, queryset: QuerySet[WebhookDelivery]) -> None:
-        """This function will have the ticked messages sent again."""
+        """Have the ticked messages sent again."""
         for delivery in queryset.select_related("endpoint__tenant"):
             webhooks.redeliver(delivery, now=clock.now(), **_by(request))
         messages.success(request, "They are sent again within seconds.")

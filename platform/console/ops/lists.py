@@ -24,15 +24,15 @@ class ReadOnlyList(ModelAdmin):
     list_max_show_all = MOST_SHOWN
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """This function will refuse adding."""
+        """Refuse adding."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """This function will refuse changing."""
+        """Refuse changing."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """This function will refuse deleting: history stays."""
+        """Refuse deleting: history stays."""
         return False
 
 
@@ -45,7 +45,7 @@ class RecordedList(ModelAdmin):
     secret_fields: tuple[str, ...] = ("password",)
 
     def save_model(self, request: HttpRequest, obj: Model, form: Any, change: bool) -> None:  # noqa: FBT001 - Django's signature
-        """This function will save a row and record what changed."""
+        """Save a row and record what changed."""
         names = [name for name in form.changed_data if name not in self.secret_fields]
         before = {name: _plain(form.initial.get(name)) for name in names} if change else {}
         super().save_model(request, obj, form, change)
@@ -54,25 +54,25 @@ class RecordedList(ModelAdmin):
         vars(request)["console_recorded"] = True
 
     def delete_model(self, request: HttpRequest, obj: Model) -> None:
-        """This function will remove a row and record that."""
+        """Remove a row and record that."""
         self._record("removed", request, obj)
         super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        """This function will remove rows one by one, so that each is recorded."""
+        """Remove rows one by one, so that each is recorded."""
         for obj in queryset:
             self.delete_model(request, obj)
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """This function will do nothing: `save_model` recorded it."""
+        """Do nothing: `save_model` recorded it."""
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """This function will record what did not go through `save_model`: a new password."""
+        """Record what did not go through `save_model`: a new password."""
         if "console_recorded" not in vars(request):
             self._record("password_set", request, obj)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
-        """This function will do nothing: `delete_model` recorded it."""
+        """Do nothing: `delete_model` recorded it."""
 
     def _record(self, what: str, request: Any, obj: Any, **details: Any) -> None:
         audit.record(

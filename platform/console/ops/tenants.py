@@ -56,7 +56,7 @@ class TenantOpsList(ReadOnlyList):
     change_form_before_template = "console/ops/tenant_buttons.html"
 
     def get_urls(self) -> list[URLPattern]:
-        """This function will return the addresses, those of suspending and resuming included."""
+        """Return the addresses, those of suspending and resuming included."""
         wrap = self.admin_site.admin_view
         return [
             path("<int:pk>/suspend/", wrap(self.suspend), name="tenants_tenant_suspend"),
@@ -65,7 +65,7 @@ class TenantOpsList(ReadOnlyList):
         ]
 
     def suspend(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        """This function will stop all of a tenant's keys."""
+        """Stop all of a tenant's keys."""
         tenant = get_object_or_404(Tenant, pk=pk)
         form = ReasonForm(posted(request))
         if request.method == "POST" and form.is_valid():
@@ -77,7 +77,7 @@ class TenantOpsList(ReadOnlyList):
         return _form(request, form, title=f"Suspend {tenant}", submit_label="Suspend", back=redirect(CHANGE, pk).url)
 
     def resume(self, request: HttpRequest, pk: int) -> HttpResponseBase:
-        """This function will let a tenant's keys work again."""
+        """Let a tenant's keys work again."""
         tenant = get_object_or_404(Tenant, pk=pk)
         if request.method == "POST":
             tenants.resume(tenant, now=clock.now(), **_by(request))

@@ -19,12 +19,12 @@ class ModelFilter(admin.SimpleListFilter):
     parameter_name = "model"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """This function will return the models."""
+        """Return the models."""
         prices: Any = apps.get_model("usage", "Price")
         return [(name, name) for name in prices.objects.order_by("model").values_list("model", flat=True).distinct()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """This function will keep a model's events."""
+        """Keep a model's events."""
         return queryset.filter(model=self.value()) if self.value() else queryset
 
 
@@ -37,7 +37,7 @@ class UsageEventList(ReadOnlyList):
     paginator = InfinitePaginator  # counting millions takes seconds
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        """This function will return the order that an index has: a tenant's by number, everyone's by the id's time."""
+        """Return the order that an index has: a tenant's by number, everyone's by the id's time."""
         return ("-month", "-number") if "tenant__id__exact" in request.GET else ("-month", "-id")
 
 

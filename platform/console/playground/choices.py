@@ -34,7 +34,7 @@ class Chosen:
 
 
 def skills(request: HttpRequest) -> dict[str, Choice]:
-    """This function will return the skills that answer a call, by name; one's own hides the built-in of its name."""
+    """Return the skills that answer a call, by name; one's own hides the built-in of its name."""
     labels = scope.rows(SkillLabel, request).select_related("skill", "version")
     found: dict[str, Choice] = {}
     for label in sorted(labels, key=lambda one: (one.skill.tenant_id is not None, one.tenant_id is not None)):
@@ -46,19 +46,19 @@ def skills(request: HttpRequest) -> dict[str, Choice]:
 
 
 def versions(request: HttpRequest, choice: Choice) -> list[int]:
-    """This function will return the numbers of a skill's newest versions."""
+    """Return the numbers of a skill's newest versions."""
     rows = scope.rows(SkillVersion, request).filter(skill=choice.skill_id).order_by("-number")
     return list(rows.values_list("number", flat=True)[:_MOST_VERSIONS])
 
 
 def keys(request: HttpRequest) -> list[ApiKey]:
-    """This function will return the tenant's keys that work."""
+    """Return the tenant's keys that work."""
     rows = scope.rows(ApiKey, request).filter(revoked_at=None).exclude(expires_at__lte=clock.now())
     return list(rows.order_by("name", "pk")[:_MOST_KEYS])
 
 
 def key(request: HttpRequest, pk: str) -> ApiKey:
-    """This function will return one of the tenant's keys that work. Raises `NotFound`."""
+    """Return one of the tenant's keys that work. Raises `NotFound`."""
     rows = scope.rows(ApiKey, request).filter(revoked_at=None).exclude(expires_at__lte=clock.now())
     found = rows.filter(pk=int(pk)).first() if _is_number(pk) else None
     if found is None:
@@ -67,7 +67,7 @@ def key(request: HttpRequest, pk: str) -> ApiKey:
 
 
 def chosen(request: HttpRequest, found: dict[str, Choice], *, skill: str, at: str) -> Chosen:
-    """This function will find what was chosen; `at` is `label:…`, `version:…` or nothing. Raises `NotFound`."""
+    """Find what was chosen; `at` is `label:…`, `version:…` or nothing. Raises `NotFound`."""
     choice = found.get(skill)
     if choice is None:
         raise NotFound("There is no such skill that answers a call.")

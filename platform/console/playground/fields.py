@@ -18,7 +18,7 @@ _YES_NO = ("true", "false")
 
 
 def kind_of(schema: Any) -> str:
-    """This function will name how a value is asked for: choice, yes_no, number, text, line, lines or json."""
+    """Name how a value is asked for: choice, yes_no, number, text, line, lines or json."""
     if not isinstance(schema, dict):
         return "json"
     if isinstance(schema.get("enum"), list):
@@ -32,7 +32,7 @@ def kind_of(schema: Any) -> str:
 
 
 def form_of(schema: Mapping[str, Any], *, given: Mapping[str, Any]) -> ConsoleForm:
-    """This function will make the form of an input schema, filled with what was `given` before."""
+    """Make the form of an input schema, filled with what was `given` before."""
     required = set(schema.get("required", ()))
     asked = {
         PREFIX + name: _field(name, one, is_required=name in required)
@@ -43,7 +43,7 @@ def form_of(schema: Mapping[str, Any], *, given: Mapping[str, Any]) -> ConsoleFo
 
 
 def read(schema: Mapping[str, Any], filled: Mapping[str, Any]) -> dict[str, Any]:
-    """This function will return the input that was filled in; what was left blank is left out.
+    """Return the input that was filled in; what was left blank is left out.
 
     Raises `InvalidRequest` for text that should be JSON and is not. All else is the skill's to judge.
     """

@@ -28,7 +28,7 @@ _EXAMPLES = {
 
 @page("playground/", name="playground", right="playground.use")
 def playground(request: HttpRequest) -> HttpResponseBase:
-    """This function will show the form of a skill, as the chosen version asks for its input."""
+    """Show the form of a skill, as the chosen version asks for its input."""
     found = choices.skills(request)
     wanted = request.GET.get("skill", "")
     name = wanted if wanted in found else _FIRST if _FIRST in found else next(iter(found), "")
@@ -50,7 +50,7 @@ def playground(request: HttpRequest) -> HttpResponseBase:
 
 @page("playground/run/", name="playground_run", right="playground.use")
 def run(request: HttpRequest) -> HttpResponseBase:
-    """This function will try a skill and answer with a stream; the work is done while it is read, outside of the wall."""
+    """Try a skill and answer with a stream; the work is done while it is read, outside of the wall."""
     if request.method != "POST":
         return redirect("admin:playground")
     try:

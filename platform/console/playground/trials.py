@@ -51,7 +51,7 @@ class Trial:
 
 
 async def told(trial: Trial) -> AsyncGenerator[bytes, None]:
-    """This function will make the call and yield what a stream of it holds, the equivalent `call` first.
+    """Make the call and yield what a stream of it holds, the equivalent `call` first.
 
     Leaving ends the run, and its upstream call. What is refused comes as the `error` a caller would see, with its status.
     """

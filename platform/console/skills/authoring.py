@@ -29,7 +29,7 @@ _EXAMPLE: dict[str, Any] = {
 
 @page("skills/new/", name="skill_new", right="skills.author")
 def new(request: HttpRequest) -> HttpResponseBase:
-    """This function will add a skill of the tenant's own; `from` names a version to begin with."""
+    """Add a skill of the tenant's own; `from` names a version to begin with."""
     form = NewSkillForm(posted(request), initial=_beginning(request))
     if request.method == "POST" and form.is_valid():
         created = form.attempt(
@@ -44,7 +44,7 @@ def new(request: HttpRequest) -> HttpResponseBase:
 
 @page("skills/<int:pk>/publish/", name="skill_publish", right="skills.author")
 def publish(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will publish a skill's next version, beginning with its newest or the one that `from` names."""
+    """Publish a skill's next version, beginning with its newest or the one that `from` names."""
     skill = finding.own_skill(request, pk)
     form = ContentForm(posted(request), initial=_beginning(request, skill.versions.order_by("-number").first()))
     if request.method == "POST" and form.is_valid():
@@ -57,7 +57,7 @@ def publish(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("skills/check/", name="skill_check", right="skills.author")
 def check(request: HttpRequest) -> HttpResponseBase:
-    """This function will say what is wrong with what is being typed; nothing is written."""
+    """Say what is wrong with what is being typed; nothing is written."""
     found = drafts.read(request.POST)
     return JsonResponse({"faults": [fault.as_json() for fault in found.faults]}, headers={"Cache-Control": "no-store"})
 

@@ -18,14 +18,14 @@ from skills.models import Skill
 
 @page("skills/<int:pk>/cases/new/", name="case_new", right="skills.author")
 def new(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will add a case to a skill."""
+    """Add a case to a skill."""
     skill = finding.skill(request, pk)
     return _saved(request, skill, None, initial={"input": _skeleton(skill), "expect": '{\n  "contains": ""\n}'})
 
 
 @page("skills/cases/<int:pk>/", name="case", right="skills.author")
 def change(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will change a case; runs before it count no more."""
+    """Change a case; runs before it count no more."""
     case = finding.case(request, pk)
     initial = {"name": case.name, "input": pretty(case.input), "expect": pretty(case.expect)}
     return _saved(request, case.skill, case, initial=initial)
@@ -33,7 +33,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("skills/cases/<int:pk>/remove/", name="case_remove", right="skills.author")
 def remove(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will remove a case."""
+    """Remove a case."""
     case = finding.case(request, pk)
     form = ConsoleForm(posted(request))
     if request.method == "POST" and form.is_valid():

@@ -39,18 +39,18 @@ class Change:
 
 
 def changes(old: Content, new: Content) -> list[Change]:
-    """This function will return the fields that differ, in the order in which they are written."""
+    """Return the fields that differ, in the order in which they are written."""
     before, after = old.as_columns(), new.as_columns()
     return [_change(name, before[name], after[name]) for name in before if not _same(before[name], after[name])]
 
 
 def title(name: str) -> str:
-    """This function will name a field for people."""
+    """Name a field for people."""
     return NAMES.get(name, name.replace("_", " ").capitalize())
 
 
 def written(name: str, value: Any) -> str:
-    """This function will write a field's value for people."""
+    """Write a field's value for people."""
     if name in drafts.JSON:
         return forms.pretty(value) if value else ""
     if isinstance(value, bool):

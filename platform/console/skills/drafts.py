@@ -43,7 +43,7 @@ class Fault:
         return f"{where}: {self.message}" if where else self.message
 
     def as_json(self) -> dict[str, Any]:
-        """This function will return the fault for the page's script."""
+        """Return the fault for the page's script."""
         return {"field": self.field, "path": self.path, "line": self.line, "message": str(self)}
 
 
@@ -56,7 +56,7 @@ class Draft:
 
 
 def read(given: Mapping[str, Any]) -> Draft:
-    """This function will read a form's fields, given as their texts, into a content and its faults."""
+    """Read a form's fields, given as their texts, into a content and its faults."""
     values: dict[str, Any] = {name: str(given.get(name) or "") for name in TEXTS}
     values |= {name: bool(given.get(name)) for name in TICKS}
     faults: list[Fault] = []
@@ -72,7 +72,7 @@ def read(given: Mapping[str, Any]) -> Draft:
 
 
 def line_of(text: str, pointer: str) -> int | None:
-    """This function will return the line on which a JSON pointer's value begins, or the nearest that is there."""
+    """Return the line on which a JSON pointer's value begins, or the nearest that is there."""
     parts = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
     places = _places(text)
     while tuple(parts) not in places and parts:

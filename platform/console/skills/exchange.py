@@ -15,7 +15,7 @@ from skills.catalog import archives, gate
 
 @page("skills/<int:pk>/export/", name="skill_export", right="skills.see")
 def export(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will send a version as a zip: the one asked for, the one in production, or the newest."""
+    """Send a version as a zip: the one asked for, the one in production, or the newest."""
     skill, tenant = finding.skill(request, pk), scope.member(request).tenant
     given = request.GET.get("version", "")
     if given:
@@ -32,7 +32,7 @@ def export(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("skills/import/", name="skill_import", right="skills.author")
 def take(request: HttpRequest) -> HttpResponseBase:
-    """This function will publish what a zip says as the next version of the skill it names."""
+    """Publish what a zip says as the next version of the skill it names."""
     form = ImportForm(posted(request), request.FILES or None)
     if request.method == "POST" and form.is_valid():
         raw = form.cleaned_data["archive"].read(archives.MOST_PACKED_BYTES + 1)

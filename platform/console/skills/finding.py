@@ -12,38 +12,38 @@ from tenants.models import ApiKey
 
 
 def skill(request: HttpRequest, pk: int) -> Skill:
-    """This function will return a skill that the tenant can call."""
+    """Return a skill that the tenant can call."""
     return get_object_or_404(scope.rows(Skill, request).select_related("tenant"), pk=pk)
 
 
 def own_skill(request: HttpRequest, pk: int) -> Skill:
-    """This function will return a skill that the tenant writes."""
+    """Return a skill that the tenant writes."""
     return get_object_or_404(scope.rows(Skill, request).select_related("tenant").exclude(tenant=None), pk=pk)
 
 
 def version(request: HttpRequest, pk: int) -> SkillVersion:
-    """This function will return a version of a skill that the tenant can call."""
+    """Return a version of a skill that the tenant can call."""
     return get_object_or_404(scope.rows(SkillVersion, request).select_related("skill__tenant"), pk=pk)
 
 
 def case(request: HttpRequest, pk: int) -> SkillCase:
-    """This function will return a case of the tenant's."""
+    """Return a case of the tenant's."""
     return get_object_or_404(scope.rows(SkillCase, request).select_related("skill", "tenant"), pk=pk)
 
 
 def case_run(request: HttpRequest, pk: int) -> CaseRun:
-    """This function will return a run of the tenant's."""
+    """Return a run of the tenant's."""
     return get_object_or_404(scope.rows(CaseRun, request).select_related("skill", "version", "key", "tenant"), pk=pk)
 
 
 def versions(found: Skill, *, most: int = 200) -> list[SkillVersion]:
-    """This function will return a skill's versions, the newest first, without their long texts."""
+    """Return a skill's versions, the newest first, without their long texts."""
     wanted = ("number", "digest", "model", "created_by", "created_at", "skill_id")
     return list(found.versions.only(*wanted).order_by("-number")[:most])
 
 
 def labels(request: HttpRequest, of: list[Skill]) -> dict[int, dict[str, SkillLabel]]:
-    """This function will return where labels point for the tenant, by skill and name; its own come before the platform's."""
+    """Return where labels point for the tenant, by skill and name; its own come before the platform's."""
     rows = scope.rows(SkillLabel, request).filter(skill__in=of).select_related("version")
     found: dict[int, dict[str, SkillLabel]] = {}
     for label in sorted(rows, key=lambda row: (row.tenant_id is not None, row.name)):
@@ -56,6 +56,6 @@ def labels(request: HttpRequest, of: list[Skill]) -> dict[int, dict[str, SkillLa
 
 
 def live_keys(request: HttpRequest, *, now: Any) -> list[ApiKey]:
-    """This function will return the keys that the tenant can call with."""
+    """Return the keys that the tenant can call with."""
     found = scope.rows(ApiKey, request).filter(revoked_at=None).exclude(expires_at__lte=now)
     return list(found.order_by("environment", "name", "pk")[:500])

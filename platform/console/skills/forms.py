@@ -70,7 +70,7 @@ class ContentForm(ConsoleForm):
                 field.widget.attrs["rows"] = rows
 
     def clean(self) -> dict[str, Any]:
-        """This function will check the content as a whole; each fault stands at its field."""
+        """Check the content as a whole; each fault stands at its field."""
         given = {name: self.data.get(name) for name in self.fields}
         self.draft = drafts.read(given)
         for fault in self.draft.faults:
@@ -103,7 +103,7 @@ class NewSkillForm(ContentForm):
 
 
 def initial(content: Content) -> dict[str, Any]:
-    """This function will return a form's fields for a content that is the basis of the next."""
+    """Return a form's fields for a content that is the basis of the next."""
     values = content.as_columns()
     for name in drafts.JSON:
         values[name] = pretty(values[name]) if values[name] else ""
@@ -111,7 +111,7 @@ def initial(content: Content) -> dict[str, Any]:
 
 
 def pretty(value: Any) -> str:
-    """This function will write JSON for people."""
+    """Write JSON for people."""
     return json.dumps(value, ensure_ascii=False, indent=2)
 
 
@@ -162,7 +162,7 @@ class JsonField(forms.CharField):
     widget = forms.Textarea
 
     def clean(self, value: Any) -> Any:
-        """This function will read the object."""
+        """Read the object."""
         text = super().clean(value)
         try:
             found = strict_json.loads((text or "{}").encode())

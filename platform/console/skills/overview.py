@@ -20,7 +20,7 @@ MOST_SHOWN = 500
 
 @page("skills/", name="skills", right="skills.see")
 def overview(request: HttpRequest) -> HttpResponseBase:
-    """This function will list the skills with what runs of them and what they used this month."""
+    """List the skills with what runs of them and what they used this month."""
     found = list(scope.rows(Skill, request).order_by("name", "tenant")[:MOST_SHOWN])
     pointing = finding.labels(request, found)
     tenant = scope.member(request).tenant
@@ -41,7 +41,7 @@ def overview(request: HttpRequest) -> HttpResponseBase:
 
 @page("skills/<int:pk>/", name="skill", right="skills.see")
 def detail(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will show a skill: its versions, labels, cases, runs, gate, pins and history."""
+    """Show a skill: its versions, labels, cases, runs, gate, pins and history."""
     skill, tenant = finding.skill(request, pk), scope.member(request).tenant
     pointing = finding.labels(request, [skill]).get(skill.pk, {})
     runs = scope.rows(CaseRun, request).filter(skill=skill).select_related("version")

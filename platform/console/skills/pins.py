@@ -17,7 +17,7 @@ _KEY = "admin:tenants_apikey_detail"
 
 @page("pins/keys/<int:pk>/", name="pin_key", right="keys.change")
 def pin(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will pin a key, and its successors, to a version."""
+    """Pin a key, and its successors, to a version."""
     key = get_object_or_404(scope.rows(ApiKey, request).select_related("tenant"), pk=pk)
     known = {skill.pk: skill for skill in scope.rows(Skill, request).order_by("name", "tenant")}
     choices = [(one.pk, one.name if one.tenant_id else f"{one.name} (built in)") for one in known.values()]
@@ -44,7 +44,7 @@ def pin(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("pins/<int:pk>/remove/", name="pin_remove", right="keys.change")
 def remove(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will let a key follow the labels again."""
+    """Let a key follow the labels again."""
     rows = scope.rows(KeyPin, request).select_related("key__tenant", "tenant", "skill", "version")
     pinned = get_object_or_404(rows, pk=pk)
     form = ConsoleForm(posted(request))

@@ -18,7 +18,7 @@ from skills.models import PRODUCTION, Skill
 
 @page("skills/<int:pk>/point/", name="skill_point", right="skills.author")
 def point(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will point a label at a version, where the release gate, or an owner, lets it."""
+    """Point a label at a version, where the release gate, or an owner, lets it."""
     skill = finding.skill(request, pk)
     asked = {name: request.GET[name] for name in ("label", "version", "share") if name in request.GET}
     form = PointForm(
@@ -41,7 +41,7 @@ def point(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("skills/<int:pk>/rollback/", name="skill_rollback", right="skills.author")
 def rollback(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will point a label back to where it was before."""
+    """Point a label back to where it was before."""
     skill = finding.skill(request, pk)
     form = RollbackForm(posted(request), initial={"label": request.GET.get("label", PRODUCTION)})
     if request.method == "POST" and form.is_valid():
@@ -58,7 +58,7 @@ def rollback(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("skills/<int:pk>/gate/", name="skill_gate", right="skills.gate")
 def set_gate(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will set what a release of a skill must show."""
+    """Set what a release of a skill must show."""
     skill, tenant = finding.skill(request, pk), scope.member(request).tenant
     known = gate.of_skill(skill, tenant=tenant)
     names = ("needs_passing_cases", "cost_tolerance_percent")

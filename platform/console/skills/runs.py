@@ -19,7 +19,7 @@ from skills.models import SkillVersion
 
 @page("skills/<int:pk>/run/", name="case_run_start", right="skills.author")
 def start(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will set a run of the cases going."""
+    """Set a run of the cases going."""
     skill = finding.skill(request, pk)
     versions, keys = finding.versions(skill), finding.live_keys(request, now=clock.now())
     form = RunForm(posted(request), initial={"version": request.GET.get("version")}, versions=versions, keys=keys)
@@ -41,7 +41,7 @@ def start(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("skills/runs/<int:pk>/", name="case_run", right="skills.see")
 def run(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will show a run beside production's."""
+    """Show a run beside production's."""
     found = finding.case_run(request, pk)
     title = f"Cases tried with version {found.version.number} of {found.skill.name}"
     return render(
@@ -51,7 +51,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("skills/runs/<int:pk>/progress/", name="case_run_progress", right="skills.see")
 def progress(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will show how far a run is, for the page that watches it."""
+    """Show how far a run is, for the page that watches it."""
     answer = render(request, "console/skills/progress.html", title="", **_shown(finding.case_run(request, pk)))
     answer["Cache-Control"] = "no-store"
     return answer

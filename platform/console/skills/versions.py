@@ -14,7 +14,7 @@ from skills.models import Skill, SkillVersion
 
 @page("skills/versions/<int:pk>/", name="skill_version", right="skills.see")
 def version(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will show a version: every field, who made it, its digest, the labels on it."""
+    """Show a version: every field, who made it, its digest, the labels on it."""
     found = finding.version(request, pk)
     labels = finding.labels(request, [found.skill]).get(found.skill_id, {})
     return render(
@@ -31,7 +31,7 @@ def version(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @page("skills/<int:pk>/diff/", name="skill_diff", right="skills.see")
 def diff(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """This function will show what differs between two versions: those asked for, or production and the newest."""
+    """Show what differs between two versions: those asked for, or production and the newest."""
     skill = finding.skill(request, pk)
     known = finding.versions(skill)
     old, new = _asked(request, skill, known)

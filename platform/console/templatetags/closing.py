@@ -10,11 +10,11 @@ register = template.Library()
 
 @register.filter
 def words(name: str) -> str:
-    """This function will write a name as words."""
+    """Write a name as words."""
     return name.replace("_", " ")
 
 
 @register.filter
 def at(mapping: Mapping[str, Any], name: str) -> Any:
-    """This function will look up a name."""
+    """Look up a name."""
     return mapping.get(name, 0)

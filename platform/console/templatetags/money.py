@@ -11,24 +11,24 @@ register = template.Library()
 
 @register.filter
 def exact(micros: int | None) -> str:
-    """This function will write micro-dollars whole, such as $1,234.567890."""
+    """Write micro-dollars whole, such as $1,234.567890."""
     whole, _, part = money.decimal(abs(micros or 0)).partition(".")
     return f"{'−' if (micros or 0) < 0 else ''}${int(whole):,}.{part}"  # noqa: RUF001 - a minus sign for people
 
 
 @register.filter
 def difference(micros: int) -> str:
-    """This function will write a difference of money with its sign."""
+    """Write a difference of money with its sign."""
     return f"+{exact(micros)}" if micros > 0 else exact(micros)
 
 
 @register.filter
 def signed(number: int) -> str:
-    """This function will write a whole number with its sign."""
+    """Write a whole number with its sign."""
     return f"{number:+,}".replace("-", "−")  # noqa: RUF001 - a minus sign for people
 
 
 @register.filter
 def share(part: Decimal) -> str:
-    """This function will write a part of one in percent."""
+    """Write a part of one in percent."""
     return f"{part * 100:.2f} %"

@@ -11,5 +11,5 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def may(context: dict[str, Any], right: str) -> bool:
-    """This function will tell whether the role has a right."""
+    """Tell whether the role has a right."""
     return scope.may(context["request"], right)

@@ -10,7 +10,7 @@ register = template.Library()
 
 @register.filter
 def cost(micros: int | None) -> str:
-    """This function will write micro-dollars in full: what a few cases cost is a fraction of a cent."""
+    """Write micro-dollars in full: what a few cases cost is a fraction of a cent."""
     dollars = f"{(micros or 0) / 1_000_000:.6f}".rstrip("0")
     whole, _, part = dollars.partition(".")
     return f"${int(whole):,}.{part:0<2}"
@@ -18,5 +18,5 @@ def cost(micros: int | None) -> str:
 
 @register.filter
 def answer(output: Any) -> str:
-    """This function will write an answer for people: text as it is, JSON indented."""
+    """Write an answer for people: text as it is, JSON indented."""
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False, indent=2)

@@ -12,5 +12,5 @@ class Command(commands.Command):
     help = "Print the Standard Webhooks secret of SKILLGATE_ALERT_WEBHOOK_URL."
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         self.stdout.write(alerts.secret())

@@ -36,7 +36,7 @@ class Command(commands.Command):
     help = "Analyse files; the key comes from SKILLGATE_API_KEY. The result goes to stdout or to --output."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """This function will declare the arguments."""
+        """Declare the arguments."""
         parser.add_argument("files", nargs="+", type=Path)
         parser.add_argument("--skill", default="digest", help="an analysis skill; digest when left out")
         parser.add_argument("--input", default="{}", help="the skill's own fields, as JSON")
@@ -46,7 +46,7 @@ class Command(commands.Command):
         parser.add_argument("--output", type=Path, help="where the result is saved, as JSON")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         logging.getLogger("skillgate.calls").setLevel(
             logging.WARNING
         )  # a line for each call would tear the progress apart
@@ -64,7 +64,7 @@ class Command(commands.Command):
 
 
 async def analyse(options: dict[str, Any]) -> dict[str, Any]:
-    """This function will submit files and watch until the analysis ends or waits; returns it."""
+    """Submit files and watch until the analysis ends or waits; returns it."""
     caller = await keys.authenticate(os.environ.get("SKILLGATE_API_KEY"), address=_ADDRESS, now=clock.now(), fresh=True)
     row = await _submit(caller, options)
     await dispatch.wake()

@@ -18,14 +18,14 @@ class Command(commands.Command):
     help = "Write a tenant's skill, with its cases, as a folder in the Agent Skills layout."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """This function will take the tenant, the skill, where to, and which version."""
+        """Take the tenant, the skill, where to, and which version."""
         parser.add_argument("tenant", help="the tenant's slug")
         parser.add_argument("name")
         parser.add_argument("directory", type=Path, help="the folder is made in it, under the skill's name")
         parser.add_argument("--number", type=int, help="the version; without it, the one in production, or the newest")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """This function will write the folder, which must not exist."""
+        """Write the folder, which must not exist."""
         tenant = Tenant.objects.filter(slug=options["tenant"]).first()
         version = _version(tenant, options["name"], number=options["number"]) if tenant else None
         if version is None:

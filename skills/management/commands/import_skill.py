@@ -19,12 +19,12 @@ class Command(commands.Command):
     help = "Publish a folder, or a zip of one, as the next version of a tenant's skill; it moves no label."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """This function will take the tenant and the folder."""
+        """Take the tenant and the folder."""
         parser.add_argument("tenant", help="the tenant's slug")
         parser.add_argument("source", type=Path)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """This function will take the folder and say what it became."""
+        """Take the folder and say what it became."""
         tenant = Tenant.objects.filter(slug=options["tenant"]).first()
         if tenant is None:
             raise CommandError("There is no such tenant.")

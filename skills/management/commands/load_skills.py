@@ -17,11 +17,11 @@ class Command(commands.Command):
     help = "Load the built-in skills from their folders; running it again changes nothing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """This function will take another directory than the built-in one."""
+        """Take another directory than the built-in one."""
         parser.add_argument("directory", nargs="?", type=Path, default=catalog.BUILTIN)
 
     def handle(self, *args: Any, directory: Path, **options: Any) -> None:
-        """This function will load and say what was done."""
+        """Load and say what was done."""
         if not directory.is_dir():
             raise CommandError(f"{directory} is not a directory.")
         try:

@@ -12,5 +12,5 @@ class Command(commands.Command):
     help = "Encrypt stored secrets under the first of SKILLGATE_FIELD_KEYS; afterwards the others may be dropped."
 
     def handle(self, *_: Any, **__: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         self.stdout.write(f"{provider_keys.reseal_all()} secrets are sealed anew.")

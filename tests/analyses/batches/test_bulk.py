@@ -33,7 +33,7 @@ def batches(desk: Desk) -> list[Row]:
 
 
 def worked(desk: Desk, batch: Row) -> str | None:
-    """This function will work on a batch in this process, and return how it was left."""
+    """Work on a batch in this process, and return how it was left."""
     from skills.analyses import engine
 
     batch_id = ids.decode("bat", batch["id"])

@@ -17,12 +17,12 @@ class Command(commands.Command):
     help = "Close a tenant's month that is over, or, without --month, show how its months stand."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """This function will declare the arguments."""
+        """Declare the arguments."""
         parser.add_argument("--tenant", required=True, help="slug of the tenant")
         parser.add_argument("--month", type=lambda text: date.fromisoformat(f"{text}-01"), help="such as 2026-10")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         try:
             tenant = Tenant.objects.get(slug=options["tenant"])
             if options["month"]:

@@ -17,7 +17,7 @@ class Command(commands.Command):
     help = "Write sealed days as a JSON receipt; examples/check_receipt.py checks it without the platform."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """This function will declare the arguments."""
+        """Declare the arguments."""
         parser.add_argument("--tenant", help="slug of the tenant")
         parser.add_argument("--from", dest="first_day", type=date.fromisoformat, default=date.min)
         parser.add_argument("--to", dest="last_day", type=date.fromisoformat, default=date.max)
@@ -25,7 +25,7 @@ class Command(commands.Command):
         parser.add_argument("--keys", action="store_true", help="print the public keys instead")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         if options["keys"]:
             for key in seals.public_keys():
                 self.stdout.write(f"{key['id']} {key['public_key']}")

@@ -19,12 +19,12 @@ class Command(commands.Command):
     help = "Load prices from a TOML file (default: the shipped ones) as a new price version."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """This function will declare the arguments."""
+        """Declare the arguments."""
         parser.add_argument("file", nargs="?", type=Path, default=pricing.SHIPPED)
         parser.add_argument("--preview", action="store_true", help="only say what last month would have cost by it")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         if options["preview"]:
             self._preview(options["file"])
             return

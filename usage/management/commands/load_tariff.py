@@ -20,13 +20,13 @@ class Command(commands.Command):
     help = "Load a tenant's tariff (markup and own prices, from a day on) from a TOML file."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """This function will declare the arguments."""
+        """Declare the arguments."""
         parser.add_argument("file", type=Path)
         parser.add_argument("--tenant", required=True, help="the tenant's slug")
         parser.add_argument("--preview", action="store_true", help="only say what last month would have been by it")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         tenant = Tenant.objects.filter(slug=options["tenant"]).first()
         if tenant is None:
             raise CommandError(f"There is no tenant {options['tenant']!r}.")

@@ -20,7 +20,7 @@ class Command(commands.Command):
     help = "Compare UTC days with the provider's reports (Admin API, or its CSV exports), sorted into named buckets."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """This function will declare the arguments."""
+        """Declare the arguments."""
         parser.add_argument("--day", type=date.fromisoformat, help="UTC day; default: the day before yesterday")
         parser.add_argument("--to", dest="last_day", type=date.fromisoformat, help="last day; default: the first")
         parser.add_argument("--usage-file", type=Path, help="CSV export of the console's Usage page")
@@ -28,7 +28,7 @@ class Command(commands.Command):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         now = clock.now()
         first = options["day"] or reconciliation.due(now=now)[0]
         days = [first + timedelta(days=n) for n in range(((options["last_day"] or first) - first).days + 1)]

@@ -19,7 +19,7 @@ class Command(commands.Command):
     help = "Show per tenant what another price of a model would mean for past days; --apply books it as adjustments."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """This function will declare the arguments."""
+        """Declare the arguments."""
         parser.add_argument("--model", required=True, help="the model, all of its dated versions included")
         parser.add_argument("--from", dest="first_day", type=date.fromisoformat, required=True)
         parser.add_argument("--to", dest="last_day", type=date.fromisoformat, required=True)
@@ -30,7 +30,7 @@ class Command(commands.Command):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         if options["apply"] and not options["reason"]:
             raise CommandError("Give a --reason: it stands on the tenants' statements.")
         asked = closing.Rerating(

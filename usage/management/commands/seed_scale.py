@@ -16,7 +16,7 @@ class Command(commands.Command):
     help = "Make tenants, keys and usage events, millions if asked, that `verify_ledger` finds true. For measurements."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """This function will declare the arguments."""
+        """Declare the arguments."""
         usual = scale.Size()
         parser.add_argument("--tenants", type=int, default=usual.tenants)
         parser.add_argument("--keys", type=int, default=usual.keys)
@@ -26,7 +26,7 @@ class Command(commands.Command):
         parser.add_argument("--beside-real-data", action="store_true", help="seed although there is other usage")
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         size = scale.Size(**{name: options[name] for name in ("tenants", "keys", "events", "days")})
         began = monotonic()
         try:

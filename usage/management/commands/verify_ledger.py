@@ -18,7 +18,7 @@ class Command(commands.Command):
     help = "Check the ledger's invariants row by row; exits with 1 if anything is not as it must be."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """This function will declare the arguments."""
+        """Declare the arguments."""
         parser.add_argument("--journal", help="URL of the emulator, or its journal file, that answered all calls")
         parser.add_argument("--record", action="store_true", help="keep the result, as the nightly check does")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -27,7 +27,7 @@ class Command(commands.Command):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         started_at = clock.now()
         report, repaired = _verified(options["journal"]), []
         if options["repair"] and not report.is_true:

@@ -25,12 +25,12 @@ class Command(commands.Command):
     help = "Migrate, load skills and prices, seed the demo tenant; prints how to use it. For development only."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """This function will declare the arguments."""
+        """Declare the arguments."""
         parser.add_argument("--json", action="store_true", help="print one line of JSON")
         parser.add_argument("--demo-file", type=Path, default=settings.BASE_DIR / ".local" / "demo.json")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """This function will run the command."""
+        """Run the command."""
         if not settings.DEBUG:
             raise CommandError("The demo tenant is for development: set SKILLGATE_DEBUG=1.")
         for command, step in _STEPS:
