@@ -11,6 +11,7 @@ SQL = Path(__file__).resolve().parents[1] / "sql"
 UNDO_ROLLUPS = """
 DROP FUNCTION usage_month_numbers(bigint[], date);
 DROP FUNCTION usage_month_totals(bigint[], date);
+DROP FUNCTION usage_month_changes(bigint[], date);
 DROP FUNCTION usage_is_behind(bigint[], date);
 DROP FUNCTION usage_forget_days(bigint, date, date);
 DROP FUNCTION usage_roll_day(bigint, date);
