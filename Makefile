@@ -12,8 +12,8 @@ endif
 PY := .venv/bin/python
 ARGS ?=
 # Processes are killed and stalled under load here, and clocks are real: on a busy machine a test may be late once, not thrice.
-# Many tests wait (for leases, for silence), so there are twice as many workers as the two cores this is meant for.
-TESTS = $(PY) -m pytest -p tests.services -n 4 --dist loadfile --no-loadscope-reorder --reruns 2 -rfEsR $(ARGS)
+# Many tests wait (for leases, for silence), so there is one worker more than the two cores this is meant for.
+TESTS = $(PY) -m pytest -p tests.services -n 3 --dist loadfile --no-loadscope-reorder --reruns 2 -rfEsR $(ARGS)
 
 .DEFAULT_GOAL := help
 .PHONY: help manage test-browser conformance schemathesis run test check lint types imports deployable migrations fmt psql clean install install-dev

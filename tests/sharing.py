@@ -16,9 +16,17 @@ _FOLDERS = {
     "tests/entry_points/": "gateway",
 }
 _GATEWAY = "from tests.skills.gateway import"
-# Longest, mostly waiting for leases to lapse, first: they are not to end the run alone.
-_FIRST = ("stack", "crew", "crew of batches", "tests/failure/test_kill.py", "gateway", "tests/analyses/test_mayhem.py")
-_EARLY = ("tests/embedded/", "tests/caching/")
+# The longest first, then what mostly waits: neither is to end the run alone.
+_FIRST = ("gateway", "stack", "crew", "tests/failure/test_kill.py", "crew of batches", "tests/analyses/test_mayhem.py")
+_EARLY = (
+    "tests/embedded/",
+    "tests/caching/",
+    "tests/console/test_browser",
+    "tests/operations/",
+    "tests/skills/test_stream",
+    "tests/skills/test_idempotency.py",
+    "tests/usage/test_races.py",
+)
 
 
 class Sharing(LoadScopeScheduling):  # type: ignore[misc]  # xdist's is untyped

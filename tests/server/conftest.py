@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +58,11 @@ class Served:
             time.sleep(0.02)
         return time.monotonic() - began
 
+    def hang_up(self) -> None:
+        for client in self.sockets:
+            client.close()
+        self.sockets.clear()
+
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
@@ -80,19 +86,19 @@ def read_until(client: socket.socket, ending: bytes) -> bytes:
 Serve = Callable[..., Served]
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Starts servers, and ends what is left of them."""
+@contextmanager
+def serving(folder: Path) -> Iterator[Serve]:
+    """Give a way to start servers, and end what is left of them."""
     running: list[Served] = []
 
     def start(**environment: str) -> Served:
-        journal = tmp_path / f"journal-{len(running)}"
+        journal = folder / f"journal-{len(running)}"
         journal.touch()
         path = os.pathsep.join([str(ROOT), str(ROOT / "platform")])
         process = subprocess.Popen(
             [sys.executable, "-m", "server", "--port", "0", "--app", "tests.server.applications:application"],
             env={**os.environ, "PYTHONPATH": path, "JOURNAL": str(journal), **environment},
-            cwd=tmp_path,
+            cwd=folder,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -105,10 +111,16 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     yield start
     for served in running:
-        for client in served.sockets:
-            client.close()
+        served.hang_up()
         served.process.kill()
         served.process.communicate()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts servers of the test's own."""
+    with serving(tmp_path) as serve:
+        yield serve
 
 
 @pytest.fixture

@@ -3,12 +3,27 @@
 import json
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from tests.server.conftest import Serve, Served, read_all, read_until
+from tests.server.conftest import Serve, Served, read_all, read_until, serving
 
 MEBIBYTE = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("requests")) as serve:
+        yield serve()
+
+
+@pytest.fixture
+def served(shared: Served) -> Iterator[Served]:
+    """One server for all of these, which has nothing noted and nobody connected when a test begins."""
+    shared.journal.write_text("startup\n")
+    yield shared
+    shared.hang_up()
 
 
 def head_and_body(answer: bytes) -> tuple[bytes, bytes]:
