@@ -1,5 +1,6 @@
 """Servers and checkouts in temporary folders, and nothing of them left afterwards."""
 
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from embedded.warden import Warden
 
 @pytest.fixture
 def warden() -> Iterator[Warden]:
-    with Warden("tests-embedded") as warden:
+    with Warden(secrets.token_hex(8)) as warden:  # a mark of its own: others are tried beside it
         yield warden
         warden.sweep()
 
