@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from tenants.models import Tenant
+from usage.models import Totals
 from usage.rows import fetch
 
 _STALE = """
@@ -40,23 +41,7 @@ SELECT 'events' AS side, * FROM (SELECT * FROM events EXCEPT ALL SELECT * FROM r
 ORDER BY tenant_id, day, key_id, skill, model, side
 """
 # What the rows of a day add up to and what is kept as their sum, where the two differ.
-_MEASURES = [
-    "calls",
-    "errors",
-    "estimated_calls",
-    "released_calls",
-    "unpriced_calls",
-    "input_tokens",
-    "output_tokens",
-    "cache_write_5m_tokens",
-    "cache_write_1h_tokens",
-    "cache_read_tokens",
-    "charged_tokens",
-    "cost_micros",
-    "estimated_micros",
-    "unpriced_micros",
-    "billed_micros",
-]
+_MEASURES = [field.name for field in Totals._meta.local_fields]  # noqa: SLF001 - where Django documents a model's fields
 _ADDED = ", ".join(f"sum({name})::bigint" for name in _MEASURES)
 _KEPT = ", ".join(_MEASURES)
 _MISSUMMED = f"""

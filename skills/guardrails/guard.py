@@ -46,7 +46,7 @@ class Guard:
         value = {"citations": citations, **({} if is_text else {"output": output})}
         size = sum(map(len, scanning.texts(value)))
         value = await scanning.beside(lambda: scanning.judged(value, self._checks, self.went_out), characters=size)
-        self._refuse_blocked()
+        refuse_output(self.went_out, whose="skill")
         return "".join(self._said) if is_text and self._outflow else value.get("output", output), value["citations"]
 
     def report(self) -> list[dict[str, Any]]:
@@ -54,20 +54,9 @@ class Guard:
         return [*self.came_in.report(), *self.went_out.report()]
 
     def _passed(self, text: str) -> str:
-        self._refuse_blocked()
+        refuse_output(self.went_out, whose="skill")
         self._said.append(text)
         return text
-
-    def _refuse_blocked(self) -> None:
-        if self.went_out.blocked is None:
-            return
-        check, kind, _ = self.went_out.blocked
-        raise OutputBlocked(
-            f"The answer was withheld by the skill's check `{check}`; what it used is billed.",
-            check=check,
-            found=kind,
-            side=OUTPUT,
-        )
 
 
 def characters(version: Version, given: dict[str, Any]) -> int:
@@ -173,4 +162,17 @@ def refuse_input(tally: Tally) -> None:
         check=check,
         found=kind,
         side=INPUT,
+    )
+
+
+def refuse_output(tally: Tally, *, whose: str) -> None:
+    """Raise `OutputBlocked` for what a check of the skill or the tenant found in what goes out, and forbids."""
+    if tally.blocked is None:
+        return
+    check, kind, _ = tally.blocked
+    raise OutputBlocked(
+        f"The answer was withheld by the {whose}'s check `{check}`; what it used is billed.",
+        check=check,
+        found=kind,
+        side=OUTPUT,
     )

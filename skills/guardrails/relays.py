@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from kit.errors import OutputBlocked
 from skills.guardrails import plans, scanning
-from skills.guardrails.guard import refuse_input, refuse_too_large
+from skills.guardrails.guard import refuse_input, refuse_output, refuse_too_large
 from skills.guardrails.plans import INPUT, OUTPUT, Check, Plan
 from skills.guardrails.scanning import Tally
 from skills.guardrails.streams import Outflow
@@ -55,7 +54,7 @@ class RelayGuard:
             elif index in self._blocks:
                 block = self._blocks[index]
                 said = block.hear(event) if kind == "content_block_delta" else [*block.rest(), event]
-        _refuse_blocked(self.went_out)
+        refuse_output(self.went_out, whose="tenant")
         return said
 
     def _told(self, event: Json) -> list[Json] | None:
@@ -202,14 +201,3 @@ def _source(source: Json, change: Change, *, path: str) -> Json:
     if source.get("type") == "content":
         return {**source, "content": _content(source.get("content"), change, path=f"{path}/content")}
     return source
-
-
-def _refuse_blocked(tally: Tally) -> None:
-    if tally.blocked is not None:
-        check, kind, _ = tally.blocked
-        raise OutputBlocked(
-            f"The answer was withheld by the tenant's check `{check}`; what it used is billed.",
-            check=check,
-            found=kind,
-            side=OUTPUT,
-        )

@@ -40,8 +40,8 @@ class Ask:
 async def start(ask: Ask) -> "Relay":
     """Admit a call and set it going; nothing has gone upstream when it raises.
 
-    Raises `NotFound` or `NotAllowed` for its model, `InvalidRequest` or `RequestTooLarge` by the tenant's guardrails, `RateLimited`, `BudgetExceeded`,
-    `AuthenticationFailed` or `Unavailable`.
+    Raises `NotFound` or `NotAllowed` for its model, `InvalidRequest` or `RequestTooLarge` by the tenant's
+    guardrails, `RateLimited`, `BudgetExceeded`, `AuthenticationFailed` or `Unavailable`.
     """
     await check_allowed(ask.caller, ask.body["model"])
     guard = await _guarded(ask.caller, ask.body)
