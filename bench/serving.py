@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Bench:
     env: dict[str, str]
     key: str
     emulator_port: int
+    stores: tuple[int, ...]  # PostgreSQL and Valkey, unless the environment names others
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ def bench() -> Iterator[Bench]:
         databases.create_if_absent(env["DATABASE_URL"])
         for command in ("migrate", "load_skills", "load_prices"):
             _manage(env, command)
-        yield Bench(env, key(env, tenant="bench"), int(env["SKILLGATE_EMULATOR_URL"].rpartition(":")[2]))
+        stores = tuple(one.pid for one in (temporary.postgres, temporary.valkey) if one is not None)
+        yield Bench(env, key(env, tenant="bench"), int(env["SKILLGATE_EMULATOR_URL"].rpartition(":")[2]), stores)
 
 
 def key(env: dict[str, str], *, tenant: str) -> str:
@@ -95,6 +97,18 @@ def serving(argv: Sequence[str], env: dict[str, str], *, ready: str, python: str
         finally:
             process.kill()
             process.wait()
+
+
+def occupied(*pids: int) -> float:
+    """Add up the memory of some processes and all that they started, in MiB; what they share counts once."""
+    whole = 0
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            one = psutil.Process(pid)
+            for process in (one, *one.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+                    whole += process.memory_full_info().pss
+    return float(whole / 2**20)
 
 
 def machine() -> str:

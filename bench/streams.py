@@ -2,7 +2,8 @@
 
 Each stream is 20 chunks over 5 s. The same load goes to the emulator directly, to `/v1/messages` and to a
 skill's stream, in turn, on one web process; printed are wall time, time to the first text, the web process's
-CPU and memory, and their ratios to the emulator. Everything runs on databases of its own.
+CPU and memory, their ratios to the emulator, and the memory of the web process, PostgreSQL and Valkey together, in
+which what processes share counts once. Everything runs on databases of its own.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from statistics import median
 import psutil
 
 from bench import serving
+from bench.serving import Bench, Server
 
 PACE = "[[emulator:words:80]] [[emulator:chunk_ms:250]]"
 MODEL = "claude-haiku-4-5"
@@ -36,13 +38,14 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One run: seconds but for `complete` (streams) and `memory` (MiB)."""
+    """One run: seconds but for `complete` (streams), and `memory` of the web process and `in_all` (MiB)."""
 
     complete: int
     wall: float
     first_text: float
     cpu: float
     memory: float
+    in_all: float
     failures: dict[str, int]
 
 
@@ -58,10 +61,10 @@ def main() -> None:
         serving.serving(serving.SERVERS[options.server], bench.env, ready="/health/live") as server,
     ):
         for count in options.streams:
-            _compare(count, key=bench.key, web=server.process, port=server.port, emulator=bench.emulator_port)
+            _compare(count, bench=bench, server=server)
 
 
-def _compare(count: int, *, key: str, web: psutil.Process, port: int, emulator: int) -> None:
+def _compare(count: int, *, bench: Bench, server: Server) -> None:
     messages = {
         "model": MODEL,
         "max_tokens": 200,
@@ -70,47 +73,55 @@ def _compare(count: int, *, key: str, web: psutil.Process, port: int, emulator: 
     }
     run = {"input": {"prompt": f"Go on. {PACE}"}, "max_tokens": 200}
     relayed = (json.dumps(messages).encode(), b"text_delta", b"message_stop")
+    streamed = (json.dumps(run).encode(), b"event: text", b"[DONE]")
     targets = [
-        Target("the emulator", emulator, "/v1/messages", *relayed),
-        Target("/v1/messages", port, "/v1/messages", *relayed),
-        Target(
-            "a skill's stream", port, "/v1/skills/complete/stream", json.dumps(run).encode(), b"event: text", b"[DONE]"
-        ),
+        Target("the emulator", bench.emulator_port, "/v1/messages", *relayed),
+        Target("/v1/messages", server.port, "/v1/messages", *relayed),
+        Target("a skill's stream", server.port, "/v1/skills/complete/stream", *streamed),
     ]
     base: Figure | None = None
     for target in targets:
-        figure = asyncio.run(_measure(target, count, key=key, web=web))
+        figure = asyncio.run(_measure(target, count, bench=bench, web=server.process))
         base = base or figure
         print(
             f"{count:>5} streams  {target.name:<17} complete {figure.complete:>5}  wall {figure.wall:6.2f} s"
             f" ({figure.wall / base.wall:4.2f}x)  first text {figure.first_text:6.3f} s  web CPU {figure.cpu:6.2f} s"
             f" ({figure.cpu / count * 1000:5.2f} ms a stream)  web memory {figure.memory:6.1f} MiB"
+            f"  in all {figure.in_all:6.1f} MiB"
         )
         for failure, times in figure.failures.items():
             print(f"{times:>5} times    {failure}")
 
 
-async def _measure(target: Target, count: int, *, key: str, web: psutil.Process) -> Figure:
+async def _measure(target: Target, count: int, *, bench: Bench, web: psutil.Process) -> Figure:
     used = sum(web.cpu_times()[:2])
-    peak = asyncio.create_task(_peak(web))
+    watched = Watched(web, bench.stores)
+    watching = asyncio.create_task(watched.watch())
     began = time.monotonic()
-    ends = await asyncio.gather(*(_stream(target, key) for _ in range(count)))
+    ends = await asyncio.gather(*(_stream(target, bench.key) for _ in range(count)))
     wall = time.monotonic() - began
-    peak.cancel()
+    watching.cancel()
     seen = [end for end in ends if isinstance(end, float)]
     failures = Counter(end for end in ends if isinstance(end, str))
     cpu = sum(web.cpu_times()[:2]) - used
-    return Figure(len(seen), wall, median(seen) if seen else 0.0, cpu, max(_memory), failures)
+    return Figure(len(seen), wall, median(seen) if seen else 0.0, cpu, watched.memory, watched.in_all, failures)
 
 
-_memory: list[float] = [0.0]
+@dataclass(slots=True)
+class Watched:
+    """The most memory that the web process and it with its databases took, in MiB."""
 
+    web: psutil.Process
+    stores: tuple[int, ...]
+    memory: float = 0.0
+    in_all: float = 0.0
 
-async def _peak(web: psutil.Process) -> None:
-    _memory[:] = [0.0]
-    while True:
-        _memory.append(web.memory_info().rss / 2**20)
-        await asyncio.sleep(0.2)
+    async def watch(self) -> None:
+        """Look until cancelled; seldom, since adding up takes time from what is measured."""
+        while True:
+            self.memory = max(self.memory, self.web.memory_info().rss / 2**20)
+            self.in_all = max(self.in_all, await asyncio.to_thread(serving.occupied, self.web.pid, *self.stores))
+            await asyncio.sleep(1.0)
 
 
 async def _stream(target: Target, key: str) -> float | str:
