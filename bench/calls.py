@@ -1,48 +1,25 @@
-"""Calls side by side: `python -m bench.calls` (with PYTHONPATH=platform); `--peers` adds LiteLLM and a plain service.
+"""Calls side by side: `python -m bench.calls` (with PYTHONPATH=platform); `--peers` adds others' gateways.
 
 In one run, in turn, on one process each, 0 ms upstream: the emulator directly, the platform on each of its servers
-(authentication, limits, exact budgets, a durable event for every call), and peers without accounts. A server lives
-only for its turn, since one that idles beside the measured one costs it. Printed are calls a second at saturation
-and CPU a call, and what each adds to the emulator's own latency at a steady rate.
+(authentication, limits, exact budgets, a durable event for every call), and peers without accounts: a plain FastAPI
+service, LiteLLM, Portkey's gateway. A server lives only for its turn, since one that idles beside the measured one
+costs it. Printed are calls a second at saturation and CPU a call, and what each adds to the emulator's own latency at a
+steady rate.
 """
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import load, serving
+from bench import load, peering, serving
 from bench.serving import Bench, Server
-
-MESSAGES = {"model": "claude-haiku-4-5", "max_tokens": 20, "messages": [{"role": "user", "content": "Say a word."}]}
-RUN = {"input": {"prompt": "Say a word."}, "max_tokens": 20}
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is called, and with what."""
-
-    name: str
-    path: str
-    body: dict[str, Any]
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where targets are: a server that is started for its turn, or without `argv` the emulator, which always runs."""
-
-    targets: list[Target]
-    argv: list[str] = field(default_factory=list)
-    ready: str = ""
-    env: dict[str, str] = field(default_factory=dict)
-    python: str = sys.executable
+from bench.targets import MESSAGES, RUN, Site, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +66,7 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> list[Figure]:
     """Measure every target in turn, several times, and return the medians."""
     with serving.bench() as bench, tempfile.TemporaryDirectory() as folder:
-        sites = [_direct(), *_ours(bench), *(_peers(bench, Path(folder)) if options.peers else ())]
+        sites = [_direct(), *_ours(bench), *(peering.sites(bench, Path(folder)) if options.peers else ())]
         samples: dict[str, list[Sample]] = {target.name: [] for site in sites for target in site.targets}
         for _ in range(options.rounds):
             for site in sites:
@@ -112,38 +89,29 @@ def _ours(bench: Bench) -> Iterator[Site]:
         yield Site(targets, argv, "/health/live", bench.env)
 
 
-def _peers(bench: Bench, folder: Path) -> Iterator[Site]:
-    python = serving.peers()
-    plain = ["-m", "uvicorn", "plain:app", "--app-dir", "bench/peers", "--port", "{port}", "--no-access-log"]
-    yield Site([Target("FastAPI + SDK + slowapi", "/v1/messages", MESSAGES, "none")], plain, "/docs", bench.env, python)
-    config = serving.litellm_config(folder, bench.emulator_port)
-    litellm = ["-m", "litellm.proxy.proxy_cli", "--config", config, "--port", "{port}", "--host", "127.0.0.1"]
-    env = {name: value for name, value in bench.env.items() if name != "DATABASE_URL"}  # its own accounts stay off
-    target = Target("LiteLLM", "/v1/messages", MESSAGES, "sk-bench")
-    yield Site([target], litellm, "/health/liveliness", env, python)
-
-
 def _turn(site: Site, bench: Bench, options: argparse.Namespace) -> Iterator[tuple[Target, Sample]]:
     with ExitStack() as stack:
         server = None
         if site.argv:
-            running = serving.serving(site.argv, site.env, ready=site.ready, python=site.python)
+            running = serving.serving(site.argv, site.env, ready=site.ready, program=site.program)
             server = stack.enter_context(running)
         port = server.port if server else bench.emulator_port
         for target in site.targets:  # first connections, caches, code that is loaded late
-            load.measure(port, target.path, target.body, key=target.key, seconds=1.0)
+            _load(target, port, seconds=1.0)
             yield target, _sample(target, port, server, options)
 
 
 def _sample(target: Target, port: int, server: Server | None, options: argparse.Namespace) -> Sample:
     before = server.cpu if server else 0.0
-    full = load.measure(
-        port, target.path, target.body, key=target.key, callers=options.callers, seconds=options.seconds
-    )
+    full = _load(target, port, seconds=options.seconds, callers=options.callers)
     used = (server.cpu - before) if server else 0.0
-    steady = load.measure(port, target.path, target.body, key=target.key, seconds=options.seconds, rate=options.rate)
+    steady = _load(target, port, seconds=options.seconds, rate=options.rate)
     cpu_ms = used * 1000 / max(1, full.good + full.bad)
     return Sample(full.per_second, cpu_ms, full.bad, p50=steady.p50, p99=steady.p99)
+
+
+def _load(target: Target, port: int, **how: Any) -> load.Result:
+    return load.measure(port, target.path, target.body, key=target.key, headers=target.headers, **how)
 
 
 def _figure(name: str, taken: list[Sample], direct: list[Sample]) -> Figure:

@@ -1,19 +1,24 @@
 """Reserve and settle as fast as they go: `python -m bench.ledger` (with PYTHONPATH=platform).
 
 Callers in a closed loop reserve and settle at once, on one key, on 100 keys of one tenant and on
-100 keys of 100 tenants; one statement per call against batches. Uses DATABASE_URL if it is set, else
-an embedded PostgreSQL of its own, and always a database of its own.
+100 keys of 100 tenants; one statement per call against batches. Then as many callers with one key call a
+skill over HTTP, through the whole server, as a tenant of its own. Uses DATABASE_URL if it is set, else a PostgreSQL
+of its own that keeps what it commits; verbs alone are measured in a database of their own on either.
 """
 
 import argparse
 import importlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import django
 
+from bench import load, serving
+from bench.targets import RUN
 from embedded.temporary import Temporary
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +39,17 @@ class Figure:
     settle_p99: float
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What callers with one key saw over HTTP, in milliseconds; Claude answers at once."""
+
+    served_callers: int
+    calls_per_second: float
+    failed: int
+    p50: float
+    p99: float
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -44,22 +60,55 @@ def main() -> None:
     parser.add_argument("--callers", type=int, nargs="*", default=list(CALLERS))
     parser.add_argument("--json", action="store_true", help="print figures as JSON lines")
     options = parser.parse_args()
-    with Temporary(ROOT) as temporary:
+    figures = _measure(options)
+    served = _serve(options.callers, seconds=max(2.0, options.seconds))
+    if options.json:
+        for row in (*map(asdict, figures), *map(asdict, served)):
+            print(json.dumps(row))
+    else:
+        print(serving.machine())
+        _print(figures)
+        _print_served(served)
+
+
+def _measure(options: argparse.Namespace) -> list[Figure]:
+    with Temporary(ROOT, is_durable=True) as temporary, _environment():
         if "DATABASE_URL" not in os.environ:
             temporary.start_databases()
         os.environ.update(temporary.env, SKILLGATE_DEBUG="1")
         os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
         django.setup()
-        load = importlib.import_module("bench.ledger_load")  # its imports need the settings
-        figures = [
-            Figure(**figure)
-            for figure in load.measure(callers=options.callers, seconds=options.seconds, rounds=options.rounds)
-        ]
-    if options.json:
-        for figure in figures:
-            print(json.dumps(asdict(figure)))
-    else:
-        _print(figures)
+        ledger_load = importlib.import_module("bench.ledger_load")  # its imports need the settings
+        figures = ledger_load.measure(callers=options.callers, seconds=options.seconds, rounds=options.rounds)
+        return [Figure(**figure) for figure in figures]
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _serve(callers: list[int], *, seconds: float) -> list[Served]:
+    """Let callers with one key call a skill, in turn as many as are said."""
+    with (
+        serving.bench() as bench,
+        serving.serving(serving.SERVERS["daphne"], bench.env, ready="/health/live") as server,
+    ):
+
+        def put(number: int, lasting: float) -> load.Result:
+            path = "/v1/skills/complete"
+            return load.measure(server.port, path, RUN, key=bench.key, callers=number, seconds=lasting)
+
+        put(20, 1.0)  # first connections, caches, code that is loaded late
+        seen = [(number, put(number, seconds)) for number in callers]
+    return [
+        Served(number, round(one.per_second, 1), one.bad, round(one.p50, 2), round(one.p99, 2)) for number, one in seen
+    ]
 
 
 def _print(figures: list[Figure]) -> None:
@@ -80,6 +129,15 @@ def _print(figures: list[Figure]) -> None:
         hot = by_run["one key", callers, "batched"].calls_per_second
         spread = by_run["100 keys, 100 tenants", callers, "batched"].calls_per_second
         print(f"{callers:3} callers: one key has {hot / spread:.2f} of the throughput of 100 keys of 100 tenants")
+
+
+def _print_served(served: list[Served]) -> None:
+    for one in served:
+        failed = f", {one.failed} failed" if one.failed else ""
+        print(
+            f"{one.served_callers:3} callers over HTTP, one key: {one.calls_per_second:5.0f} calls/s,"
+            f" p50 {one.p50:6.1f} ms, p99 {one.p99:6.1f} ms{failed}"
+        )
 
 
 if __name__ == "__main__":

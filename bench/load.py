@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -38,24 +39,15 @@ def measure(
     seconds: float = 6.0,
     rate: float = 0.0,
     calls: int = 0,
+    headers: Mapping[str, str] | None = None,
 ) -> Result:
     """Put a load on a server from another process, until `seconds` are over or `calls` were made.
 
     With a `rate`, that many calls a second at most.
     """
     argv = [sys.executable, "-m", "bench.load", "--port", str(port), "--path", path, "--key", key]
-    argv += [
-        "--callers",
-        str(callers),
-        "--seconds",
-        str(seconds),
-        "--rate",
-        str(rate),
-        "--calls",
-        str(calls),
-        "--body",
-        json.dumps(body),
-    ]
+    argv += ["--callers", str(callers), "--seconds", str(seconds), "--rate", str(rate), "--calls", str(calls)]
+    argv += ["--body", json.dumps(body), *(f"--header={name}: {value}" for name, value in (headers or {}).items())]
     done = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True)
     return Result(**json.loads(done.stdout))
 
@@ -128,6 +120,7 @@ def _is_whole(answer: bytes) -> bool:
 async def _put(options: argparse.Namespace) -> Result:
     body = options.body.encode()
     head = f"POST {options.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: {options.key}\r\nAuthorization: Bearer {options.key}\r\n"
+    head += "".join(f"{header}\r\n" for header in options.header)
     head += f"Content-Type: application/json\r\nanthropic-version: 2023-06-01\r\nContent-Length: {len(body)}\r\n\r\n"
     until = time.monotonic() + options.seconds
     pause = options.callers / options.rate if options.rate else 0.0
@@ -164,6 +157,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--rate", type=float, default=0.0)
     parser.add_argument("--calls", type=int, default=0)
+    parser.add_argument("--header", action="append", default=[], help="one more, as `Name: value`")
     print(json.dumps(asdict(asyncio.run(_put(parser.parse_args())))))
 
 

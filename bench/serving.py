@@ -1,7 +1,6 @@
 """What the benchmarks measure: the platform's servers, the emulator and peers, each a process of its own."""
 
 import http.client
-import json
 import os
 import secrets
 import socket
@@ -20,7 +19,6 @@ from embedded import databases
 from embedded.temporary import Temporary
 
 ROOT = Path(__file__).resolve().parents[1]
-PEERS = ROOT / ".local" / "peers"
 SERVERS = {
     "daphne": ["-m", "server", "--port", "{port}"],
     "uvicorn": ["-m", "uvicorn", "config.asgi:application", "--port", "{port}", "--no-access-log"],
@@ -84,12 +82,12 @@ def key(env: dict[str, str], *, tenant: str) -> str:
 
 
 @contextmanager
-def serving(argv: Sequence[str], env: dict[str, str], *, ready: str, python: str = sys.executable) -> Iterator[Server]:
+def serving(argv: Sequence[str], env: dict[str, str], *, ready: str, program: str = sys.executable) -> Iterator[Server]:
     """Run a server until the block ends; `{port}` in `argv` is where it is to listen."""
     port = _free_port()
     with tempfile.NamedTemporaryFile("w+") as log:
         began = time.monotonic()
-        command = [python, *(part.format(port=port) for part in argv)]
+        command = [program, *(part.format(port=port) for part in argv)]
         process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log)
         try:
             _wait(process, port, ready, log=Path(log.name))
@@ -118,16 +116,6 @@ def machine() -> str:
     )
     load = os.getloadavg()[0]
     return f"{psutil.cpu_count()} cores of {model}, Python {sys.version.split()[0]}, load {load:.1f} at the start"
-
-
-def peers() -> str:
-    """Return the Python of the peers' environment, made on first use."""
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-        requirements = str(ROOT / "bench" / "peers" / "requirements.txt")
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", requirements], check=True)
-    return str(python)
 
 
 def _lines(path: Path) -> list[str]:
@@ -173,16 +161,3 @@ def _wait(process: subprocess.Popen[bytes], port: int, ready: str, *, log: Path)
         except (OSError, http.client.HTTPException):
             time.sleep(0.05)
     raise SystemExit(f"the server did not start:\n{log.read_text()}")
-
-
-def litellm_config(folder: Path, emulator_port: int) -> str:
-    """Write the configuration LiteLLM's proxy needs to reach the emulator, and return its path."""
-    path = folder / "litellm.yaml"
-    params = {
-        "model": "anthropic/claude-haiku-4-5",
-        "api_base": f"http://127.0.0.1:{emulator_port}",
-        "api_key": "emulator",
-    }
-    models = [{"model_name": "claude-haiku-4-5", "litellm_params": params}]
-    path.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": "sk-bench"}}))  # JSON is YAML
-    return str(path)

@@ -15,8 +15,8 @@ from statistics import median
 import psutil
 
 from bench import load, serving
-from bench.calls import RUN
 from bench.serving import ROOT, Bench
+from bench.targets import RUN
 
 
 @dataclass(frozen=True, slots=True)
