@@ -11,6 +11,10 @@ from skills.guardrails.scanning import Tally
 from skills.guardrails.streams import Outflow
 from skills.versions import Version
 
+# How far a blocked answer is read on in silence: at its end Claude says what it used. To hang up would save what is
+# not written yet, but then only a bound is known, about as much above what was used as this is.
+OUTWAITED_CHARACTERS = 2_400
+
 
 @dataclass(slots=True)
 class Guard:
@@ -24,20 +28,32 @@ class Guard:
     went_out: Tally = field(default_factory=lambda: Tally(OUTPUT))
     _outflow: Outflow | None = None
     _said: list[str] = field(default_factory=list)
+    _unsaid: int = 0
 
     def hear(self, text: str) -> str:
         """Take in some of the answer and return what of it may go out by now.
 
-        Raises `OutputBlocked`; what went out before is no part of what is blocked.
+        Of an answer that is blocked nothing more does; `last` raises `OutputBlocked` for it, and so does this one
+        when its end is far off.
         """
         if not self.plan.has_output:
             return text
+        if self.went_out.blocked is not None:
+            return self._outwaited(text)
         self._outflow = self._outflow or Outflow(self._checks, self.went_out)
-        return self._passed(self._outflow.feed(text))
+        said = self._outflow.feed(text)
+        self._said.append(said)
+        return said
 
     def last(self) -> str:
         """Return what of a text answer was held back; raises `OutputBlocked`."""
-        return "" if self._outflow is None else self._passed(self._outflow.rest())
+        if self._outflow is None:
+            return ""
+        refuse_output(self.went_out, whose="skill")
+        said = self._outflow.rest()
+        refuse_output(self.went_out, whose="skill")
+        self._said.append(said)
+        return said
 
     async def judge(self, output: Any, citations: list[dict[str, Any]], *, is_text: bool) -> tuple[Any, list[Any]]:
         """Return an answer's output and citations as they may go out; raises `OutputBlocked`."""
@@ -53,10 +69,11 @@ class Guard:
         """List what was found, as callers see it."""
         return [*self.came_in.report(), *self.went_out.report()]
 
-    def _passed(self, text: str) -> str:
-        refuse_output(self.went_out, whose="skill")
-        self._said.append(text)
-        return text
+    def _outwaited(self, text: str) -> str:
+        self._unsaid += len(text)
+        if self._unsaid > OUTWAITED_CHARACTERS:
+            refuse_output(self.went_out, whose="skill")
+        return ""
 
 
 def characters(version: Version, given: dict[str, Any]) -> int:

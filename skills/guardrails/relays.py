@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skills.guardrails import plans, scanning
-from skills.guardrails.guard import refuse_input, refuse_output, refuse_too_large
+from skills.guardrails.guard import OUTWAITED_CHARACTERS, refuse_input, refuse_output, refuse_too_large
 from skills.guardrails.plans import INPUT, OUTPUT, Check, Plan
 from skills.guardrails.scanning import Tally
 from skills.guardrails.streams import Outflow
@@ -37,25 +37,41 @@ class RelayGuard:
     came_in: Tally
     went_out: Tally = field(default_factory=lambda: Tally(OUTPUT))
     _blocks: dict[int, "_Block"] = field(default_factory=dict)
+    _unsaid: int = 0
 
     def hear(self, event: Json) -> list[Json] | None:
         """Return what may go out in place of an event by now; None for the event as it is.
 
-        Raises `OutputBlocked`; what went out before is no part of what is blocked.
+        Of an answer that is blocked nothing more does; `last` raises `OutputBlocked` for it, and so does this one
+        when its end is far off.
         """
+        if self.went_out.blocked is not None:
+            return self._outwaited(event)
+        said = self._heard(event)
+        return said if self.went_out.blocked is None else []
+
+    def last(self) -> None:
+        """Raise `OutputBlocked` where the answer was blocked."""
+        refuse_output(self.went_out, whose="tenant")
+
+    def _heard(self, event: Json) -> list[Json] | None:
         kind, index = event.get("type"), event.get("index")
-        said: list[Json] | None = None
         if kind == "message_delta":
             return self._told(event)
         if self.plan.has_output and isinstance(index, int):
             if kind == "content_block_start":
                 self._blocks[index] = _Block(index, self.plan.output, self.went_out)
-                said = self._blocks[index].begin(event)
-            elif index in self._blocks:
+                return self._blocks[index].begin(event)
+            if index in self._blocks:
                 block = self._blocks[index]
-                said = block.hear(event) if kind == "content_block_delta" else [*block.rest(), event]
-        refuse_output(self.went_out, whose="tenant")
-        return said
+                return block.hear(event) if kind == "content_block_delta" else [*block.rest(), event]
+        return None
+
+    def _outwaited(self, event: Json) -> list[Json]:
+        self._unsaid += sum(map(len, scanning.texts(event.get("delta"))))
+        if self._unsaid > OUTWAITED_CHARACTERS:
+            self.last()
+        return []
 
     def _told(self, event: Json) -> list[Json] | None:
         found = [*self.came_in.report(), *self.went_out.report()]

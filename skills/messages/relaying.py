@@ -123,6 +123,8 @@ class Relay(Flight[Relayed]):
             await self.pursue(self._body, self.admitted.reservation)
         finally:
             pings.cancel()
+        if self._guard is not None:
+            self._guard.last()
         return self._stop
 
     def failed(self, error: SkillgateError) -> Relayed:

@@ -9,6 +9,7 @@ import pytest
 from kit.errors import OutputBlocked
 from skills import guardrails
 from tenants.models import Tenant
+from tests.guardrails.test_runs import GOING_ON, assert_charged_as_billed
 from tests.live import Live
 from tests.skills.listening import listen
 
@@ -90,7 +91,7 @@ def test_a_blocked_answer_is_withheld_and_billed_and_repeated_so(live: Live, rel
     assert again.headers["Idempotent-Replayed"] == "true"
     assert b"four per" not in heard.raw
     assert b'"forbidden"' in heard.raw
-    assert all(event["charged_tokens"] > 0 for event in live.closed_events(2))
+    assert_charged_as_billed(live, calls=2)
 
 
 # --- Kinds of blocks, without a server -----------------------------------------------------------------------------------
@@ -154,8 +155,23 @@ async def test_what_a_tool_would_be_given_can_be_withheld() -> None:
     guard = await _guard(json.dumps({"guardrails": {"output": {"pii": "block"}}}))
     _begun(guard, "tool_use")
 
+    said = _heard(guard, {"type": "input_json_delta"}, "partial_json", [json.dumps({"to": MAILBOX})])
+    end = guard.hear({"type": "message_delta", "delta": {"stop_reason": "tool_use"}})
+
+    assert said == end == []
     with pytest.raises(OutputBlocked):
-        _heard(guard, {"type": "input_json_delta"}, "partial_json", [json.dumps({"to": MAILBOX})])
+        guard.last()
+
+
+async def test_the_far_end_of_a_blocked_message_is_not_waited_for() -> None:
+    guard = await _guard(json.dumps({"guardrails": {"output": {"pii": "block"}}}))
+    _begun(guard, "text")
+
+    said = [guard.hear(_delta({"type": "text_delta", "text": text})) for text in (MAILBOX, GOING_ON[:200])]
+
+    assert said == [[], []]
+    with pytest.raises(OutputBlocked):
+        guard.hear(_delta({"type": "text_delta", "text": GOING_ON}))
 
 
 async def test_without_a_policy_there_is_nothing_to_do() -> None:
