@@ -276,12 +276,12 @@ class Flight(ABC, Generic[Said]):
             log.exception("run %s broke", self.admitted.call_id)
             return self.failed(SkillgateError("The platform failed to complete this run."))
 
-    async def _read_all(self, call: claude.Call) -> None:
+    async def _read_all(self, call: "claude.Call") -> None:
         async with aclosing(call.events()) as events:
             async for event in events:
                 await self.read(event)
 
-    async def _settle(self, reservation: ledger.Reservation, call: claude.Call, *, registration: ExitStack) -> None:
+    async def _settle(self, reservation: ledger.Reservation, call: "claude.Call", *, registration: ExitStack) -> None:
         closing = call.observed.closing(reservation.admission, book=self.admitted.book, on=reservation.opened_at.date())
         observing.ended(reservation, closing)
         self.usage = self.usage.with_attempt(

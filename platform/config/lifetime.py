@@ -22,6 +22,7 @@ _watches: list[asyncio.Task[None]] = []
 async def startup() -> None:
     """Load what requests need, and start what this process does beside them."""
     _ = get_resolver().url_patterns  # imports every view: no request waits for that
+    claude.load()
     traces.start("skillgate-web")
     heap.settle()
     _watches.append(lag.watch())

@@ -51,6 +51,14 @@ def _serve_metrics(**_: object) -> None:
     start_http_server(int(port), addr=host.strip("[]") or "127.0.0.1", registry=shared)
 
 
+@worker_init.connect
+def _load_the_sdk(sender: Any, **_: object) -> None:
+    if "analyses" in sender.app.amqp.queues.consume_from:
+        from skills import claude  # noqa: PLC0415 - this module is imported before Django is set up
+
+        claude.load()  # before it forks: all its processes share what is loaded
+
+
 @worker_process_shutdown.connect
 def _leave(pid: int, **_: object) -> None:
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:

@@ -7,16 +7,16 @@ creation was not heard of is found again by these names.
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-import anthropic
+from typing import TYPE_CHECKING, Any
 
 from kit.errors import InvalidRequest, SkillgateError, UpstreamFailed, UpstreamTimeout
 from skills.claude import faults, provider
-from skills.claude.client import client
 from skills.claude.faults import Fault, translated
 from skills.claude.observation import Observation
 from tenants.keys import Caller
+
+if TYPE_CHECKING:
+    import anthropic
 
 _LISTED = 100
 Message = dict[str, Any]
@@ -81,7 +81,9 @@ async def results(caller: Caller, upstream_id: str) -> AsyncGenerator[Result, No
             yield _result(one.custom_id, one.result.to_dict(mode="json"))
 
 
-async def _sdk(caller: Caller) -> anthropic.AsyncAnthropic:
+async def _sdk(caller: Caller) -> "anthropic.AsyncAnthropic":
+    from skills.claude.client import client  # noqa: PLC0415 - brings the SDK, which not all who import this need
+
     return await client(provider.of(caller))
 
 

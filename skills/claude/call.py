@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -13,6 +12,7 @@ from kit import clock, sse
 from kit.errors import SkillgateError
 from skills.claude import faults
 from skills.claude.client import client
+from skills.claude.events import StreamEvent
 from skills.claude.observation import Observation
 from skills.claude.places import Place
 from skills.claude.sdk import chunks, lowered
@@ -21,15 +21,6 @@ _HIDDEN = ("thinking", "redacted_thinking")
 _PIECE_BYTES = 4_096  # decoded at a time: whoever reads slowly holds no more of decoded events than this
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _DELTA_TEXTS = ("text", "partial_json", "thinking", "signature")
-
-
-@dataclass(frozen=True, slots=True)
-class StreamEvent:
-    """One event of the Messages API's stream: its type, its JSON, and the JSON as it came."""
-
-    type: str
-    data: dict[str, Any]
-    raw: str
 
 
 class Call:
@@ -71,7 +62,7 @@ class Call:
                             yield event
             if not seen.is_finished:
                 raise self._fail(faults.truncated())
-        except faults.BROKEN as raised:
+        except faults.broken() as raised:
             is_own_key = self._place.key.kind == "own"
             raise self._fail(faults.of_exception(raised, phase=self._phase, is_own_key=is_own_key)) from raised
         except TimeoutError as late:

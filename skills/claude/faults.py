@@ -1,15 +1,15 @@
 """What can go wrong towards Claude, in our words. No upstream message is passed through."""
 
+from __future__ import annotations
+
 import json
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cache
 from math import ceil
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import aiohttp
-import anthropic
 import httpx2
 
 from kit import clock
@@ -23,8 +23,12 @@ from kit.errors import (
     UpstreamTimeout,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import anthropic
+
 Phase = Literal["connect", "first_token", "between_tokens", "total"]
-BROKEN = (anthropic.APIError, httpx2.HTTPError, httpx2.StreamError, json.JSONDecodeError, UnicodeDecodeError)
 _LONGEST_RETRY_AFTER = 600
 _MOST_SECONDS = 1e9
 _PASSING = (408, 409, 429)
@@ -54,8 +58,18 @@ class Fault:
     retry_after: float | None = None
 
 
+@cache
+def broken() -> tuple[type[Exception], ...]:
+    """Return what a call may raise, from the SDK down to the bytes."""
+    import anthropic  # noqa: PLC0415 - most of a second, for those alone who call Claude
+
+    return (anthropic.APIError, httpx2.HTTPError, httpx2.StreamError, json.JSONDecodeError, UnicodeDecodeError)
+
+
 def of_exception(raised: BaseException, *, phase: Phase = "first_token", is_own_key: bool = False) -> Fault:
     """Classify what the SDK or its transport raised in a phase of a call."""
+    import anthropic  # noqa: PLC0415 - loaded by who called
+
     if isinstance(raised, anthropic.APIStatusError):
         return _of_status(raised, is_own_key=is_own_key)
     if isinstance(raised, anthropic.APITimeoutError | httpx2.TimeoutException):
@@ -89,6 +103,8 @@ def _never_connected(raised: BaseException | None) -> bool:
 
     The transport calls it a connect error too when a connection that was made is reset; its cause tells.
     """
+    import aiohttp  # noqa: PLC0415 - loaded by who called
+
     while raised is not None:
         if isinstance(raised, aiohttp.ClientConnectorError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
             return True
@@ -131,7 +147,7 @@ def translated(*, is_own_key: bool = False) -> Iterator[None]:
     """Turn what the SDK raises inside the block into our errors."""
     try:
         yield
-    except BROKEN as raised:
+    except broken() as raised:
         raise of_exception(raised, is_own_key=is_own_key).error from raised
 
 

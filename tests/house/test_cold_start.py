@@ -10,21 +10,23 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 _WEB = "import config.asgi; from django.urls import get_resolver; get_resolver().url_patterns"
-_WORKER = "import django; django.setup(); from config.celery import app; app.loader.import_default_modules()"
+_WORKER = (
+    "from config.celery import app; app.loader.import_default_modules()"  # as Celery does: it sets Django up itself
+)
 _COMMAND = (
     "import django; django.setup(); from django.core.management import load_command_class as load; "
-    "[load(app, name) for app, name in (('tenants', 'issue_key'), ('usage', 'load_prices'))]"
+    "[load(app, name) for app, name in (('tenants', 'issue_key'), ('usage', 'load_prices'), ('skills', 'load_skills'), ('console', 'prepare_demo'))]"
 )
 
 
 @pytest.mark.parametrize(
     ("start", "spared"),
     [
-        (_WEB, {"mcp", "mcp_types", "reportlab"}),
-        (_WORKER, {"mcp", "unfold.admin", "config.urls", "console.ops", "reportlab"}),
-        (_COMMAND, {"anthropic", "mcp", "unfold.admin", "config.urls", "reportlab", "rest_framework.views"}),
+        (_WEB, {"mcp", "mcp_types", "reportlab", "xlsxwriter"}),
+        (_WORKER, {"anthropic", "aiohttp", "mcp", "unfold.admin", "config.urls", "console.ops", "reportlab"}),
+        (_COMMAND, {"anthropic", "aiohttp", "mcp", "unfold.admin", "config.urls", "reportlab", "rest_framework.views"}),
     ],
-    ids=["web", "worker", "command"],
+    ids=["web", "worker or beat", "command"],
 )
 def test_a_process_does_not_load_what_it_may_never_use(start: str, spared: set[str]) -> None:
     assert spared & _loaded_by(start) == set()

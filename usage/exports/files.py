@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from kit.spreadsheets import harmless
 from tenants.models import Tenant
-from usage.exports import columns, workbooks
+from usage.exports import columns
 from usage.exports.columns import Column
 from usage.exports.reading import ROWS_AT_ONCE, Reading, Span, Wall, reader, rows, stretches
 
@@ -105,6 +105,8 @@ def _csv(names: Sequence[str], cells: Iterator[list[Any]]) -> Iterator[bytes]:
 
 
 def _workbook(names: Sequence[str], cells: Iterator[list[Any]]) -> Iterator[bytes]:
+    from usage.exports import workbooks  # noqa: PLC0415 - its library is large, and few ask for a workbook
+
     with tempfile.TemporaryFile() as file:
         workbooks.write(file, names, cells)
         file.seek(0)
