@@ -3,6 +3,8 @@
 
 export PYTHONPATH := platform
 export PYTHONUNBUFFERED := 1
+# Dozens of processes start here: compiled once, even where the surroundings say not to.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first of these that is Python 3.11 or later; name another with PYTHON3=/path/to/python.
 ifndef PYTHON3

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import psycopg
 from tests.postgres import conninfo
 
 ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "deploy" / "postgres"
 _LOCK = 0x74656D706C617465  # "template": one maker at a time, in all processes
 _MADE_OF = ("*/migrations/*.py", "usage/sql/*.sql", "platform/console/walls.py", "requirements.txt")
 
@@ -33,11 +35,25 @@ def made() -> str:
     return name
 
 
+def restore(url: str, *, programs: Path) -> None:
+    """Fill an empty database of another server with it, by the scripts that operators use."""
+    there = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "DATABASE_URL": url}
+    here = {**there, "DATABASE_URL": urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{made()}").geturl()}
+    with tempfile.TemporaryDirectory() as folder:
+        dump = _done([str(SCRIPTS / "backup.sh"), folder], env=here).strip()
+        _done([str(SCRIPTS / "restore.sh"), dump], env=there)
+
+
 def _migrate(url: str) -> None:
     env = {**os.environ, "DATABASE_URL": url, "SKILLGATE_DEBUG": "1"}
     argv = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
+    _done(argv, env=env)
+
+
+def _done(argv: list[str], *, env: dict[str, str]) -> str:
     done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _digest() -> str:

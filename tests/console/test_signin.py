@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.core.cache import cache
 from django.test import Client
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_static.models import StaticDevice
@@ -87,12 +88,15 @@ def test_a_name_is_locked_for_an_address_after_five_failures(cast: Cast) -> None
     assert AuditEntry.objects.filter(action="session.locked", actor="alice").exists()
 
 
-def test_an_address_may_not_try_many_names(cast: Cast) -> None:
-    for number in range(31):
-        answer = sign_in(Client(), f"ghost{number}", password="wrong")
+@pytest.mark.usefixtures("cast")
+def test_an_address_may_not_try_many_names() -> None:
+    def try_many() -> list[str]:
+        cache.clear()
+        alerts = [alert_of(sign_in(Client(), f"ghost{number}", password="wrong")) for number in range(31)]
+        return [*alerts[-2:], alert_of(sign_in(Client(), "bob"))]
 
-    assert alert_of(answer) == "Too many attempts"
-    assert alert_of(sign_in(Client(), "bob")) == "Too many attempts"
+    refused = ["That did not work", "Too many attempts", "Too many attempts"]
+    assert try_many() == refused or try_many() == refused  # the minute that is counted may end once, not twice
 
 
 def test_a_second_factor_is_set_up_asked_for_and_taken_down(cast: Cast) -> None:

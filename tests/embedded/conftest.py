@@ -4,6 +4,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,20 @@ def valkey(where: places.Places, warden: Warden) -> Iterator[Valkey]:
     valkey.stop()
 
 
-@pytest.fixture
-def checkout() -> Iterator[Path]:
-    """An empty checkout that an unprivileged user can walk to, as most are."""
+@contextmanager
+def empty_checkout() -> Iterator[Path]:
+    """Make a checkout that an unprivileged user can walk to, as most are, and remove it afterwards."""
     root = Path(tempfile.mkdtemp(prefix="skillgate-checkout-"))
     root.chmod(0o711)
-    yield root
-    for folder in (root, *places.outside(root)):
-        shutil.rmtree(folder)
+    try:
+        yield root
+    finally:
+        for folder in (root, *places.outside(root)):
+            shutil.rmtree(folder)
+
+
+@pytest.fixture
+def checkout() -> Iterator[Path]:
+    """An empty checkout of this test's own."""
+    with empty_checkout() as root:
+        yield root

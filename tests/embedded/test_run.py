@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from embedded import waiting
+from tests.embedded.conftest import empty_checkout
 
 STANDINS = Path(__file__).parent / "standins.py"
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,17 +66,34 @@ class Terminal:
 
 @pytest.fixture
 def terminals() -> Iterator[list[Terminal]]:
+    with closing_all() as terminals:
+        yield terminals
+
+
+@contextlib.contextmanager
+def closing_all() -> Iterator[list[Terminal]]:
     terminals: list[Terminal] = []
-    yield terminals
-    for terminal in terminals:
-        terminal.process.terminate()
-        terminal.process.wait(30)
+    try:
+        yield terminals
+    finally:
+        for terminal in terminals:
+            terminal.process.terminate()
+            terminal.process.wait(30)
 
 
 @pytest.fixture
 def running(checkout: Path, terminals: list[Terminal]) -> Terminal:
+    """A run of this test's own."""
     terminals.append(Terminal(checkout))
     return terminals[0].until_ready()
+
+
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Terminal]:
+    """A run for all who leave it as they found it."""
+    with empty_checkout() as checkout, closing_all() as terminals:
+        terminals.append(Terminal(checkout))
+        yield terminals[0].until_ready()
 
 
 def alive(processes: list[psutil.Process]) -> list[str]:
@@ -93,9 +111,9 @@ def fetch(url: str) -> bytes:
     return body
 
 
-def test_prints_and_writes_how_to_reach_it(running: Terminal) -> None:
-    demo = running.demo()
-    request = running.checkout / ".local" / "request.json"
+def test_prints_and_writes_how_to_reach_it(lasting: Terminal) -> None:
+    demo = lasting.demo()
+    request = lasting.checkout / ".local" / "request.json"
 
     assert set(demo) == {
         "base_url",
@@ -109,19 +127,19 @@ def test_prints_and_writes_how_to_reach_it(running: Terminal) -> None:
     }
     assert demo["api_key"] == "sk-demo"
     for name in ("base_url", "api_key", "admin_url", "admin_user", "admin_password", "emulator_url"):
-        assert demo[name] in running.said()
-    assert f"curl -sS {demo['base_url']}/v1/skills/summarize" in running.said()
-    assert f"@{request}" in running.said()
+        assert demo[name] in lasting.said()
+    assert f"curl -sS {demo['base_url']}/v1/skills/summarize" in lasting.said()
+    assert f"@{request}" in lasting.said()
     assert json.loads(request.read_text())["input"]["text"]
-    assert (running.checkout / ".local" / "demo.json").stat().st_mode & 0o077 == 0
+    assert (lasting.checkout / ".local" / "demo.json").stat().st_mode & 0o077 == 0
 
 
-def test_tells_its_processes_where_everything_is(running: Terminal) -> None:
-    told = json.loads(fetch(f"{running.demo()['base_url']}/health/ready"))
+def test_tells_its_processes_where_everything_is(lasting: Terminal) -> None:
+    told = json.loads(fetch(f"{lasting.demo()['base_url']}/health/ready"))
 
-    assert told["REDIS_URL"] == f"unix://{running.checkout}/.local/run/valkey.sock?db=1"
-    assert told["ANTHROPIC_BASE_URL"] == running.demo()["emulator_url"]
-    assert fetch(running.demo()["emulator_url"])
+    assert told["REDIS_URL"] == f"unix://{lasting.checkout}/.local/run/valkey.sock?db=1"
+    assert told["ANTHROPIC_BASE_URL"] == lasting.demo()["emulator_url"]
+    assert fetch(lasting.demo()["emulator_url"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -204,34 +222,34 @@ def test_ends_with_the_process_that_started_it(checkout: Path) -> None:
     assert alive(family) == []
 
 
-def test_a_second_run_in_the_checkout_is_refused_and_harms_nothing(running: Terminal) -> None:
-    second = Terminal(running.checkout)
+def test_a_second_run_in_the_checkout_is_refused_and_harms_nothing(lasting: Terminal) -> None:
+    second = Terminal(lasting.checkout)
 
     assert second.process.wait(10) == 1
-    assert f"already runs in this checkout (process {running.process.pid})" in second.said()
-    assert fetch(f"{running.demo()['base_url']}/health/ready")
+    assert f"already runs in this checkout (process {lasting.process.pid})" in second.said()
+    assert fetch(f"{lasting.demo()['base_url']}/health/ready")
 
 
-def test_a_run_in_another_checkout_has_the_next_port(running: Terminal, terminals: list[Terminal]) -> None:
-    other = running.checkout / "other"
-    other.mkdir()
-    terminals.append(Terminal(other))
+def test_a_run_in_another_checkout_has_the_next_port(
+    lasting: Terminal, checkout: Path, terminals: list[Terminal]
+) -> None:
+    terminals.append(Terminal(checkout))
 
     terminals[-1].until_ready()
 
-    assert terminals[-1].demo()["base_url"] != running.demo()["base_url"]
+    assert terminals[-1].demo()["base_url"] != lasting.demo()["base_url"]
 
 
-def test_what_dies_is_started_again_and_said(running: Terminal) -> None:
-    web, emulator = running.role("web"), running.role("emulator")
-    urls = running.demo()
+def test_what_dies_is_started_again_and_said(lasting: Terminal) -> None:
+    web, emulator = lasting.role("web"), lasting.role("emulator")
+    urls, times_before = lasting.demo(), lasting.said().count("web ended unexpectedly")
 
     web.kill()
     emulator.kill()
 
-    assert waiting.until(lambda: "web ended unexpectedly" in running.said(), seconds=5)
+    assert waiting.until(lambda: lasting.said().count("web ended unexpectedly") > times_before, seconds=5)
     assert waiting.until(lambda: _answers(urls["base_url"]) and _answers(urls["emulator_url"]), seconds=10)
-    assert running.process.poll() is None
+    assert lasting.process.poll() is None
 
 
 def test_a_database_that_is_killed_comes_back(running: Terminal) -> None:
@@ -267,20 +285,18 @@ def test_data_is_kept_from_run_to_run(running: Terminal, terminals: list[Termina
     assert '"starts": 2' in (running.checkout / ".local" / "log" / "prepare.log").read_text()
 
 
-def test_given_servers_are_used_and_none_started(running: Terminal, terminals: list[Terminal]) -> None:
+def test_given_servers_are_used_and_none_started(lasting: Terminal, checkout: Path, terminals: list[Terminal]) -> None:
     given = {
-        "DATABASE_URL": f"postgres://postgres@{str(running.checkout / '.local/run/pg').replace('/', '%2F')}/another",
-        "REDIS_URL": f"unix://{running.checkout}/.local/run/valkey.sock?db=9",
+        "DATABASE_URL": f"postgres://postgres@{str(lasting.checkout / '.local/run/pg').replace('/', '%2F')}/another",
+        "REDIS_URL": f"unix://{lasting.checkout}/.local/run/valkey.sock?db=9",
         "ANTHROPIC_API_KEY": "sk-ant-test",
     }
-    other = running.checkout / "other"
-    other.mkdir()
-    terminals.append(Terminal(other, **given))
+    terminals.append(Terminal(checkout, **given))
 
     terminals[-1].until_ready()
 
-    assert not (other / ".local" / "pg").exists()
-    assert not (other / ".local" / "valkey").exists()
+    assert not (checkout / ".local" / "pg").exists()
+    assert not (checkout / ".local" / "valkey").exists()
     assert terminals[-1].demo()["emulator_url"] is None
     assert "calls cost money" in terminals[-1].said()
 

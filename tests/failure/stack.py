@@ -20,6 +20,8 @@ from embedded import places, roles
 from embedded.postgres import FAST_SETTINGS, Postgres
 from embedded.valkey import CACHE, Valkey
 from embedded.warden import Warden
+from tests import template
+from tests.failure.clerk import Clerk
 
 ROOT = Path(__file__).resolve().parents[2]
 # How long the second web process lets calls go on after SIGTERM: 25 s unless set, too long for a test.
@@ -56,6 +58,7 @@ class Stack:
         ]
         self.webs[1].env["SKILLGATE_GRACE_SECONDS"] = str(GRACE_SECONDS)
         self.worker = self.setting.child("worker", (*_CELERY, "worker", "-l", "warning", "--concurrency", "1"))
+        self._clerk: Clerk | None = None
         self.abandoned: list[str] = []  # usage events that are meant to be open until the sweep
         self.beat = self.setting.child("beat", roles.Table().background["beat"])
 
@@ -82,7 +85,9 @@ class Stack:
                 for env in (self.setting.env, *(child.env for child in (*self.webs, self.worker, self.beat))):
                     env[name] = self.emulator.url
             self.sql("CREATE DATABASE skillgate", database="postgres")
-            self.manage("prepare_demo", "--json", "--demo-file", str(self.where.home / "demo.json"))
+            template.restore(self.postgres.url(), programs=self.postgres.programs)
+            self._clerk = Clerk(self.setting.env, log=self.where.logs / "clerk.log")
+            self._clerk.manage("prepare_demo", "--json", "--demo-file", str(self.where.home / "demo.json"))
             for child in (*self.webs, self.worker, self.beat):
                 child.launch()
             for child in self.webs:
@@ -93,6 +98,8 @@ class Stack:
 
     def close(self) -> None:
         """Stop everything and remove the folders."""
+        if self._clerk:
+            self._clerk.close()
         for child in (self.beat, self.worker, *self.webs, self.emulator, self.valkey, self.postgres):
             child.resume()
             child.kill()
@@ -101,26 +108,34 @@ class Stack:
         for folder in (self.where.home, self.where.sockets):
             shutil.rmtree(folder, ignore_errors=True)
 
+    @property
+    def clerk(self) -> Clerk:
+        """The process that does an operator's work."""
+        assert self._clerk, "the stack has not started"
+        return self._clerk
+
     def manage(self, *arguments: str) -> str:
-        """Run a management command and return the last line that it wrote."""
+        """Run a management command in a process of its own and return the last line that it wrote."""
         argv = ("{python}", str(ROOT / "manage.py"), *arguments)
         said = self.setting.child(f"manage-{arguments[0]}", argv).run(seconds=180)
         return said.rstrip().rpartition("\n")[2]
 
     def tenant(self, slug: str, *, monthly_tokens: int = 10**12) -> str:
         """Create a tenant and return its slug."""
-        self.manage("create_tenant", "--slug", slug, "--name", slug, "--monthly-token-budget", str(monthly_tokens))
+        self.clerk.manage(
+            "create_tenant", "--slug", slug, "--name", slug, "--monthly-token-budget", str(monthly_tokens)
+        )
         return slug
 
     def python(self, code: str) -> str:
         """Run a few statements inside the project and return the last line that they wrote."""
-        return self.manage("shell", "--no-imports", "-c", code.replace("{", "{{").replace("}", "}}"))
+        return self.clerk.manage("shell", "--no-imports", "-c", code)
 
     def key(self, tenant: str = "demo", *, name: str, **terms: int) -> str:
         """Issue a key whose limits are out of the way unless given, and return its secret."""
         options = {"monthly_token_budget": 10**12, **_PLENTY, **terms}
         flags = [part for term, value in options.items() for part in (f"--{term.replace('_', '-')}", str(value))]
-        return self.manage("issue_key", "--tenant", tenant, "--name", name, *flags)
+        return self.clerk.manage("issue_key", "--tenant", tenant, "--name", name, *flags)
 
     def sql(self, query: str, parameters: Sequence[Any] = (), *, database: str = "skillgate") -> list[Row]:
         """Run a statement in a session of its own and return its rows."""

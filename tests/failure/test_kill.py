@@ -92,7 +92,8 @@ async def _calls(stack: Stack, keys: list[str], *, until: float, chance: random.
         leave_after = chance.uniform(0.05, 2.0) if is_leaving else callers.PATIENCE_SECONDS
         key = chance.choices(keys, weights=[6, 3, 1])[0]
         told.append(await call(chance.choice(stack.urls), key, text, max_tokens=300, leave_after=leave_after))
-        await asyncio.sleep(chance.uniform(0.0, 0.2) if told[-1].status else 0.2)
+        # Pauses keep calls of every age under way at each kill, and leave the machine something for the killed.
+        await asyncio.sleep(chance.uniform(0.1, 1.1))
     return told
 
 

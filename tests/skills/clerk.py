@@ -12,12 +12,21 @@ import django
 
 django.setup()
 
+from django.core.management import call_command  # noqa: E402 - only after Django is set up
+
 from kit import clock  # noqa: E402 - only after Django is set up
 from skills import catalog  # noqa: E402 - the same
 from skills.models import Skill  # noqa: E402 - the same
 from skills.versions import Content  # noqa: E402 - the same
 from tenants import keys, tenants  # noqa: E402 - the same
 from tenants.models import ApiKey, Tenant  # noqa: E402 - the same
+
+
+def prepare() -> dict[str, Any]:
+    """Load what is shipped: skills and prices."""
+    for command in ("load_skills", "load_prices"):
+        call_command(command, verbosity=0, stdout=sys.stderr)
+    return {}
 
 
 def issue(*, tenant: str = "live", **options: Any) -> dict[str, Any]:
@@ -59,7 +68,12 @@ def publish(*, tenant: str, name: str, **content: Any) -> dict[str, Any]:
     return {"number": version.number}
 
 
-ACTS: dict[str, Callable[..., dict[str, Any]]] = {"issue": issue, "publish": publish, "revoke": revoke}
+ACTS: dict[str, Callable[..., dict[str, Any]]] = {
+    "issue": issue,
+    "prepare": prepare,
+    "publish": publish,
+    "revoke": revoke,
+}
 for line in sys.stdin:
     wish = json.loads(line)
     sys.stdout.write(json.dumps(ACTS[wish.pop("act")](**wish)) + "\n")

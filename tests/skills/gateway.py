@@ -91,15 +91,6 @@ class Gateway:
             "SKILLGATE_DEBUG": "1",
             "SKILLGATE_CLAUDE_SILENCE_SECONDS": "2",
         }
-        prepared = subprocess.run(
-            [sys.executable, "manage.py", "prepare_demo"],
-            cwd=ROOT,
-            env=self.env,
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert prepared.returncode == 0, prepared.stderr
         self._clerk = subprocess.Popen(
             [sys.executable, str(ROOT / "tests/skills/clerk.py")],
             env=self.env,
@@ -108,6 +99,7 @@ class Gateway:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.ask_clerk("prepare")
         self._log = log.open("w+")
         self._server = subprocess.Popen(
             [sys.executable, "-m", "server", "--port", "0"], env=self.env, cwd=ROOT, stderr=self._log
