@@ -6,9 +6,13 @@ last had begun, and what they wait for in between would seem to be late although
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
 from weakref import WeakKeyDictionary
 
 PER_TURN = 2
+
+_has_entered: ContextVar[bool] = ContextVar("has_entered", default=False)
 
 
 class Doorway:
@@ -18,7 +22,7 @@ class Doorway:
         self._loop = asyncio.get_running_loop()
         self._left = 0
         self._is_turning = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[Callable[[], bool]] = deque()
 
     @property
     def waiting(self) -> int:
@@ -27,35 +31,68 @@ class Doorway:
 
     async def enter(self) -> None:
         """Return when it is one's turn: first come, first served."""
+        if _has_entered.get() or self._passes():
+            return
+        waiter = self._loop.create_future()
+
+        def let_in() -> bool:
+            if waiter.done():  # it has left
+                return False
+            waiter.set_result(None)
+            return True
+
+        self._waiting.append(let_in)
+        await waiter
+
+    def begin(self, work: Callable[[], bool]) -> None:
+        """Call `work` when it is its turn, which may be now; what it starts need not enter again.
+
+        It tells whether it began anything: False leaves the turn to the next.
+        """
+
+        def let_in() -> bool:
+            token = _has_entered.set(True)
+            try:
+                return work()
+            finally:
+                _has_entered.reset(token)
+
+        if self._passes():
+            let_in()
+        else:
+            self._waiting.append(let_in)
+
+    def _passes(self) -> bool:
         if not self._is_turning:
             self._is_turning, self._left = True, PER_TURN
             self._loop.call_soon(self._turn)
-        if self._left and not self._waiting:
-            self._left -= 1
-            return
-        waiter = self._loop.create_future()
-        self._waiting.append(waiter)
-        await waiter
+        if not self._left or self._waiting:
+            return False
+        self._left -= 1
+        return True
 
     def _turn(self) -> None:
         self._left = PER_TURN
-        while self._left and self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():  # else it has left
-                waiter.set_result(None)
-                self._left -= 1
         self._is_turning = bool(self._waiting)
         if self._is_turning:
             self._loop.call_soon(self._turn)
+        while self._left and self._waiting:
+            if self._waiting.popleft()():
+                self._left -= 1
 
 
 _doorways: WeakKeyDictionary[asyncio.AbstractEventLoop, Doorway] = WeakKeyDictionary()
 
 
-async def enter() -> None:
-    """Return when the running loop has room to begin one more request."""
+def here() -> Doorway:
+    """Return the running loop's doorway."""
     loop = asyncio.get_running_loop()
     found = _doorways.get(loop)
     if found is None:
         found = _doorways[loop] = Doorway()
-    await found.enter()
+    return found
+
+
+async def enter() -> None:
+    """Return when the running loop has room to begin one more request."""
+    await here().enter()

@@ -7,13 +7,14 @@ Names in camel case are Twisted's, which calls them.
 # mypy: allow-untyped-calls
 # ruff: noqa: N802, N815
 
+import asyncio
 import logging
 import select
 from typing import Any
 
 from twisted.web.http import HTTPChannel
 
-from kit import clock, request_ids
+from kit import clock, doorway, request_ids
 from kit.errors import InvalidRequest, SkillgateError
 from server import answers, drain, limits
 from server.flow import Flow
@@ -37,6 +38,9 @@ class HardenedChannel(HTTPChannel):
         self._deadline: float | None = None  # while a request is being read
         self._began_at = clock.monotonic()
         self._has_served = False
+        self._is_lost = False
+        self._early: bytes | None = None  # of a request whose turn to be read has not come
+        self._head = b""  # of an answer that has begun and of which nothing was sent yet
         self._room: select.poll | None = None
 
     # --- The connection ----------------------------------------------------------------------------------------------
@@ -48,6 +52,7 @@ class HardenedChannel(HTTPChannel):
         self.server.channels.add(self)
 
     def connectionLost(self, reason: Any = None) -> None:
+        self._is_lost = True
         self.server.channels.discard(self)
         self.flow.resume()
         super().connectionLost(reason)
@@ -71,7 +76,7 @@ class HardenedChannel(HTTPChannel):
 
     def is_idle(self) -> bool:
         """Say whether no request is being read or answered here."""
-        return not self.requests
+        return not self.requests and self._early is None
 
     def close_when_done(self) -> None:
         """Close an idle connection now, a busy one after its answer, and a new one after its request."""
@@ -93,8 +98,31 @@ class HardenedChannel(HTTPChannel):
         if self._is_refused:
             self._discard(data)
             return
+        if self._early is not None:
+            self._early += data
+            if len(self._early) > limits.HELD_BYTES:
+                self.transport.pauseProducing()
+            return
         if not self._handlingRequest:
+            if data.startswith(b"POST ") and self._deadline is None:
+                self._early = data
+                doorway.here().begin(self._come_in)  # reading a request is a good part of beginning it
+                return
             self._keep_time()
+        self._read(data)
+
+    def _come_in(self) -> bool:
+        """Read what came while others had to be begun first."""
+        data, self._early = self._early, None
+        if data is None or self._is_lost:
+            return False
+        if len(data) > limits.HELD_BYTES:
+            self.transport.resumeProducing()
+        self._keep_time()
+        self._read(data)
+        return True
+
+    def _read(self, data: bytes) -> None:
         try:
             super().dataReceived(data)
         except Exception:
@@ -134,6 +162,7 @@ class HardenedChannel(HTTPChannel):
         return bool(super().checkPersistence(request, version)) and not self.server.is_draining
 
     def requestDone(self, request: Any) -> None:
+        self._send_head()
         self._has_served = True
         super().requestDone(request)
         if self.requests or not self.persistent:
@@ -143,7 +172,21 @@ class HardenedChannel(HTTPChannel):
 
     # --- Writing -----------------------------------------------------------------------------------------------------
 
-    def write_through(self, data: bytes) -> None:
+    def begin(self, head: bytes) -> None:
+        """Send an answer's head: with the first of its body if that comes in this turn of the loop, else by itself."""
+        self._head = head
+        asyncio.get_running_loop().call_soon(self._send_head)
+
+    def write(self, data: bytes) -> None:
+        """Send a part of an answer."""
+        head, self._head = self._head, b""
+        self._write_through(head + data if head else data)
+
+    def _send_head(self) -> None:
+        if self._head:
+            self.write(b"")
+
+    def _write_through(self, data: bytes) -> None:
         """Send at once what the kernel has room for; only the rest waits for the reactor's turn.
 
         By way of the reactor a chunk of a stream costs two changes of what it polls, several times its sending.
@@ -175,6 +218,7 @@ class HardenedChannel(HTTPChannel):
             return
         self._is_refused = True
         self._deadline = None
+        self._send_head()
         self.setTimeout(limits.LINGER_SECONDS)
         self.transport.write(answers.raw(error, request_id=self._request_id(), status=status))
         self._networkProducer.unregisterProducer()

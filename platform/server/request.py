@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from daphne.http_protocol import WebRequest
 from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
-from twisted.web.http import NO_BODY_CODES, Request
+from twisted.web.http import NO_BODY_CODES
 
 from kit import request_ids
 from server import answers, limits
@@ -33,6 +33,8 @@ class HardenedRequest(WebRequest):
     body_limit = limits.MEBIBYTE
     _response_started: bool
     sentLength: int
+    startedWriting: int
+    chunked: int
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(channel, *args, **kwargs)
@@ -137,18 +139,31 @@ class HardenedRequest(WebRequest):
         if self._response_started:
             twice = "HTTP response has already been started"
             raise ValueError(twice)
-        self._response_started = True
         self.setResponseCode(message["status"])
+        lines = [b"%b %d %b" % (self.clientproto, self.code, self.code_message)]
         for name, value in message.get("headers", ()):
             lowered = name.lower()
             if lowered == b"content-length":
                 self._declared_bytes = int(value)
             if lowered not in _OURS:
-                self.responseHeaders.addRawHeader(name, value)
-        if not self.channel.persistent:
-            self.responseHeaders.setRawHeaders(b"connection", [b"close"])
-        if self._declared_bytes is None:
-            Request.write(self, b"")  # a stream's headers leave at once, however late its first chunk
+                lines.append(b"%b: %b" % (name, value))
+        lines += self._framing()
+        head = b"\r\n".join([*lines, b"", b""])
+        if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1:
+            split = "A header of the answer holds a line break"
+            raise ValueError(split)
+        self._response_started = True
+        self.startedWriting = 1
+        self.channel.begin(head)
+
+    def _framing(self) -> list[bytes]:
+        """Say how the answer ends: by its declared length, by its last chunk, or by the connection's end."""
+        lines = [] if self.channel.persistent else [b"Connection: close"]
+        is_open_ended = self._declared_bytes is None and self.method != b"HEAD" and self.code not in NO_BODY_CODES
+        self.chunked = int(is_open_ended and self.clientproto == b"HTTP/1.1")
+        if self.chunked:
+            lines.append(b"Transfer-Encoding: chunked")
+        return lines
 
     def _continue(self, body: bytes, *, is_last: bool) -> None:
         if not self._response_started:
@@ -166,11 +181,9 @@ class HardenedRequest(WebRequest):
         if declared is not None and (total > declared or (is_last and total < declared)):
             mismatch = f"The answer has {total} bytes where its Content-Length says {declared}"
             raise ValueError(mismatch)
-        if not self.chunked:
-            Request.write(self, body)
-        elif body and not self._disconnected:
+        if body and not self._disconnected:
             self.sentLength = total
-            self.channel.write_through(b"%x\r\n%b\r\n" % (len(body), body))
+            self.channel.write(b"%x\r\n%b\r\n" % (len(body), body) if self.chunked else body)
 
     def _scope(self) -> dict[str, Any]:
         has_address = hasattr(self.client, "host") and hasattr(self.client, "port")

@@ -15,7 +15,6 @@ from skills.claude.client import client
 from skills.claude.events import StreamEvent
 from skills.claude.observation import Observation
 from skills.claude.places import Place
-from skills.claude.sdk import chunks, lowered
 
 _HIDDEN = ("thinking", "redacted_thinking")
 _PIECE_BYTES = 4_096  # decoded at a time: whoever reads slowly holds no more of decoded events than this
@@ -88,19 +87,18 @@ class Call:
         sdk = await client(self._place.key)
         decoder = sse.Decoder()
         self.observed.is_sent = True
-        response = await sdk.stream(
+        reply = await sdk.stream(
             _ENCODER.encode({**self._body, "stream": True}).encode("utf-8", "replace"),
             headers={**self._headers, "x-client-reference": self._reference},
         )
         try:
-            headers = lowered(response)
-            self.observed.request_id = headers.get("request-id", "")[:128]
-            self._place.heed(headers)
-            async for chunk in chunks(response):
+            self.observed.request_id = reply.headers.get("request-id", "")[:128]
+            self._place.heed(reply.headers)
+            async for chunk in reply:
                 for start in range(0, len(chunk), _PIECE_BYTES):
                     yield _events(decoder, chunk[start : start + _PIECE_BYTES])
         finally:
-            await response.aclose()
+            await reply.aclose()
 
     def _observe(self, event: StreamEvent) -> None:
         seen = self.observed

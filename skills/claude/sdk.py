@@ -3,7 +3,7 @@
 Only what the SDK offers for it is overridden: its default headers, and the HTTP client that is handed to it.
 """
 
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -25,11 +25,19 @@ from multidict import CIMultiDict
 from yarl import URL
 
 _MESSAGES = "/v1/messages"
+_PIECE_BYTES = 16 * 1024
+_OF_THE_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _PLAIN = frozenset({"headers", "timeout", "content", "params", "files"})
 
 
 class Claude(anthropic.AsyncAnthropic):
-    """The SDK's client; its default headers, which never change, are put together once."""
+    """The SDK's client; what never changes in its requests for messages is put together once."""
+
+    @cached_property
+    def _sender(self) -> "Sender":
+        sender: Any = self._client
+        found: Sender = sender
+        return found
 
     @cached_property
     def default_headers(self) -> dict[str, str | anthropic.Omit]:
@@ -37,33 +45,65 @@ class Claude(anthropic.AsyncAnthropic):
         return super().default_headers
 
     @cached_property
-    def _messages(self) -> FinalRequestOptions:
-        # With the whole URL, parsed: the SDK would put it together and parse it for each request.
-        url: Any = httpx2.URL(str(self.base_url).rstrip("/") + _MESSAGES)
-        return FinalRequestOptions.construct(method="post", url=url)
+    def _address(self) -> URL:
+        return URL(str(self.base_url).rstrip("/") + _MESSAGES)
 
-    async def stream(self, body: bytes, *, headers: dict[str, str]) -> httpx2.Response:
-        """Ask for a message and return the response once its head is there; the caller closes it.
+    @cached_property
+    def _head(self) -> CIMultiDict[str]:
+        return _headers(self._build_headers(FinalRequestOptions.construct(method="post", url=_MESSAGES)))
+
+    async def stream(self, body: bytes, *, headers: Mapping[str, str]) -> "Reply":
+        """Ask for a message and return the reply once its head is there; the caller closes it.
 
         The body goes as it is: the SDK's models would only parse and rebuild it. Raises what the SDK raises.
         """
-        options = self._messages.model_copy(update={"content": body, "headers": headers})
-        response: Any = await self.request(httpx2.Response, options, stream=True, stream_cls=anthropic.AsyncStream[Any])
-        found: httpx2.Response = response
-        return found
+        head = self._head.copy()
+        head.update(headers)
+        try:
+            reply = await self._sender.ask(self._address, body, headers=head)
+        except httpx2.TimeoutException as late:
+            raise anthropic.APITimeoutError(request=self._as_asked()) from late
+        except httpx2.HTTPError as broken:
+            raise anthropic.APIConnectionError(request=self._as_asked()) from broken
+        if not 200 <= reply.status < 300:
+            raise await self._refusal(reply)
+        return reply
+
+    def _as_asked(self) -> httpx2.Request:
+        return httpx2.Request("POST", str(self._address))
+
+    async def _refusal(self, reply: "Reply") -> anthropic.APIStatusError:
+        """Read an answer that is no success and make the SDK's error of it."""
+        try:
+            content = b"".join([piece async for piece in reply])
+        finally:
+            await reply.aclose()
+        kept = {name: value for name, value in reply.headers.items() if name not in _OF_THE_TRANSFER}
+        response = httpx2.Response(reply.status, headers=kept, content=content, request=self._as_asked())
+        return self._make_status_error_from_response(response)
 
 
-def lowered(response: httpx2.Response) -> dict[str, str]:
-    """Return a response's headers by their names in lower case, for who looks up many of them."""
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
+class Reply:
+    """The answer to a request for a message: its headers by names in lower case, and its body as it comes in."""
 
+    __slots__ = ("_response", "headers", "status")
 
-def chunks(response: httpx2.Response) -> AsyncIterable[bytes]:
-    """Return the pieces of a response's body as they come in, decompressed where they have to be."""
-    stream = response.stream
-    if isinstance(stream, AiohttpResponseStream) and "content-encoding" not in response.headers:
-        return stream
-    return response.aiter_bytes()
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.raw_headers}
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body in pieces. Raises what the SDK's transport raises."""
+        read = self._response.content.read
+        with map_aiohttp_exceptions():
+            while piece := await read(_PIECE_BYTES):
+                yield piece
+
+    async def aclose(self) -> None:
+        """Let go of it: a connection on which more would come is closed."""
+        self._response.release()
+        await self._response.wait_for_close()
 
 
 class Sender(anthropic.DefaultAioHttpClient):
@@ -75,6 +115,10 @@ class Sender(anthropic.DefaultAioHttpClient):
     def __init__(self, session: Callable[[], aiohttp.ClientSession], *, timeout: httpx2.Timeout) -> None:
         self._way = _Transport(client=session)
         super().__init__(transport=self._way, timeout=timeout, follow_redirects=False)
+
+    async def ask(self, url: URL, body: bytes, *, headers: CIMultiDict[str]) -> Reply:
+        """Send a request for a message, and return the reply once its head is there."""
+        return Reply(await self._way.ask(url, body, headers=headers, patience=self.timeout))
 
     def build_request(self, method: str, url: Any, **rest: Any) -> httpx2.Request:
         """Build a request; one that is no more than a body and headers without what costs most."""
@@ -106,13 +150,30 @@ class Sender(anthropic.DefaultAioHttpClient):
 class _Transport(AiohttpTransport):
     """The SDK's transport, handing headers and URLs over in aiohttp's own forms; those of httpx cost a scan each."""
 
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send a request and return the head of its response."""
+    async def ask(
+        self, url: URL, body: bytes, *, headers: CIMultiDict[str], patience: httpx2.Timeout
+    ) -> aiohttp.ClientResponse:
+        """Send a body and return the head of the response."""
+        with map_aiohttp_exceptions():
+            return await self._session().request(
+                "POST",
+                url,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                timeout=_timeout(patience.connect, patience.read, patience.pool),
+            )
+
+    def _session(self) -> aiohttp.ClientSession:
         if not isinstance(self.client, aiohttp.ClientSession):
             self.client = self.get_client()
+        return self.client
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request and return the head of its response."""
         patience = request.extensions["timeout"]
         with map_aiohttp_exceptions():
-            response = await self.client.request(
+            response = await self._session().request(
                 request.method,
                 _url(str(request.url)),
                 headers=_headers(request.headers),
