@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import psycopg
@@ -12,6 +13,7 @@ from embedded import databases, places
 from embedded.child import StartError
 from embedded.postgres import FAST_SETTINGS, Postgres
 from embedded.warden import Warden
+from tests.embedded.conftest import seed
 
 
 def connect(postgres: Postgres) -> psycopg.Connection:
@@ -19,8 +21,9 @@ def connect(postgres: Postgres) -> psycopg.Connection:
 
 
 @pytest.fixture
-def filled(postgres: Postgres) -> Postgres:
+def filled(postgres: Postgres, where: places.Places, cluster: Path) -> Postgres:
     """A running server on which something was committed."""
+    seed(where, cluster)
     postgres.start()
     databases.create_if_absent(postgres.url())
     with connect(postgres) as connection:

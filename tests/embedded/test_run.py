@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from embedded import waiting
-from tests.embedded.conftest import empty_checkout
+from embedded import places, waiting
+from tests.embedded.conftest import empty_checkout, seed
 
 STANDINS = Path(__file__).parent / "standins.py"
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,15 +83,16 @@ def closing_all() -> Iterator[list[Terminal]]:
 
 
 @pytest.fixture
-def running(checkout: Path, terminals: list[Terminal]) -> Terminal:
-    """A run of this test's own."""
+def running(checkout: Path, cluster: Path, terminals: list[Terminal]) -> Terminal:
+    """A run of this test's own, in a checkout where PostgreSQL ran before."""
+    seed(places.of_checkout(checkout), cluster)
     terminals.append(Terminal(checkout))
     return terminals[0].until_ready()
 
 
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[Terminal]:
-    """A run for all who leave it as they found it."""
+    """A run in a bare checkout, for all who leave it as they found it."""
     with empty_checkout() as checkout, closing_all() as terminals:
         terminals.append(Terminal(checkout))
         yield terminals[0].until_ready()
@@ -267,6 +269,7 @@ def test_what_will_not_stay_alive_ends_the_run_with_its_last_words(checkout: Pat
     while terminal.process.poll() is None:
         with contextlib.suppress(psutil.Error):
             family = terminal.family() or family
+        time.sleep(0.02)
 
     assert terminal.process.returncode == 1
     assert "worker does not stay alive" in terminal.said()
