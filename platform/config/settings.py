@@ -253,6 +253,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = "config.formats"
 
 # --- API ---------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -1,0 +1,1 @@
+"""How dates are worded, by language."""
