@@ -15,8 +15,9 @@ from pytest_django import Settings
 
 from tenants.models import User
 from tests.console.conftest import PASSWORD, member
+from tests.finance.test_statement_pdf import text_of as text_drawn
 from tests.usage.desk import Desk, closing_pool, open_desk, settled
-from usage import ledger, reports
+from usage import closing, ledger, reports
 from usage.pricing import Tokens, tariffs
 
 SetClock = Callable[[str], None]
@@ -98,6 +99,27 @@ def test_nothing_of_another_tenant_is_in_a_page_or_file(
         assert "0.001234" not in text
         assert books[0].key.public_id not in text
         assert "acme" not in text.lower()
+
+
+def test_a_closed_month_of_another_tenant_is_nowhere(books: tuple[Desk, Desk], set_clock: SetClock) -> None:
+    acme, globex = books
+    set_clock("2026-08-10 12:00:00+00")
+    theirs, own = closing.close(acme.tenant, month=JULY), closing.close(globex.tenant, month=JULY)
+    secrets = ["acme", theirs.sha256, acme.key.public_id.lower(), "0.001235"]
+    client = signed_in(member("mallory", tenant=globex.tenant, role="owner"))
+
+    pages = {
+        address: text_of(client.get(f"/admin/{address}?month=2026-07"))
+        for address in ("months/", "months/receipt.json", "finance/", "finance/events.csv", "finance/focus.csv")
+    }
+    statement = text_drawn(client.get("/admin/finance/statement.pdf?month=2026-07").content)
+    again = client.post("/admin/months/close/?month=2026-07", {"tenant": acme.tenant.pk})
+
+    for address, text in {**pages, "the statement": statement}.items():
+        assert not [word for word in secrets if word in text.lower()], address
+    assert own.sha256 in statement
+    assert again.status_code == 200
+    assert [closing.statement_of(desk.tenant.pk, JULY) for desk in books] == [theirs, own]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +206,7 @@ def test_a_price_file_is_previewed_for_every_tenant(
     assert len(pricing.versions()) == 2
 
 
-def test_a_call_with_all_classes_is_charged_by_own_prices(prices: None, set_clock: SetClock) -> None:
+def test_a_call_with_all_classes_is_charged_by_own_prices_in_a_batch_too(prices: None, set_clock: SetClock) -> None:
     set_clock("2026-07-15 12:00:00+00")
     desk = open_desk()
     own = dict.fromkeys(("input", "output", "cache_write_5m", "cache_write_1h", "cache_read"), "2")
@@ -200,9 +222,11 @@ def test_a_call_with_all_classes_is_charged_by_own_prices(prices: None, set_cloc
 
     async def work() -> None:
         tokens = Tokens(input=1, output=2, cache_write_5m=3, cache_write_1h=4, cache_read=5)
-        await ledger.settle(await desk.reserve(100), ledger.Closing("settled", tokens, cost_micros=99))
+        for tier, cost in (("standard", 99), ("batch", 50)):
+            closing = ledger.Closing("settled", tokens, cost_micros=cost, service_tier=tier)
+            await ledger.settle(await desk.reserve(100), closing)
 
     asyncio.run(closing_pool(work))
     total = reports.month(desk.tenant.pk, JULY).total
 
-    assert (total.cost_micros, total.billed_micros) == (99, 2 * 15)
+    assert (total.cost_micros, total.billed_micros) == (99 + 50, 2 * 15 + 2 * 15)
