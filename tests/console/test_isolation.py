@@ -18,8 +18,8 @@ from kit import clock
 from skills import catalog
 from skills.cases import keeping, starting
 from skills.catalog import archives
-from tenants import access, budgets, invitations
-from tenants.models import ApiKey, AuditEntry, Budget, Membership
+from tenants import access, budgets, invitations, provider_keys
+from tenants.models import ApiKey, AuditEntry, Budget, Membership, Tenant
 from tests.console import work
 from tests.console.conftest import ROLES, Cast, content
 from usage import alerts
@@ -110,6 +110,7 @@ LISTS: dict[type, tuple[set[str], set[str]]] = {
     ApiKey: ({"environment__exact", "state"}, {"name", "public_id", "display"}),
     AuditEntry: ({"area", "days"}, {"actor", "subject", "action", "address"}),
 }
+PROVIDER_KEY = "sk-ant-api03-0123456789abcdef-"
 ORACLES = (
     "tenant__slug=globex",
     "tenant=2",
@@ -142,6 +143,9 @@ def addresses(site: str) -> set[str]:
 def rows_of(cast: Cast, owner: str) -> dict[str, Any]:
     """One row of each kind, of Acme or of the other tenant."""
     tenant, people = (cast.acme, "bob") if owner == "acme" else (cast.other, "mallory")
+    Tenant.objects.filter(pk=tenant.pk).update(allowed_models=[f"claude-{owner}"])
+    tenant.refresh_from_db()
+    provider_keys.store(tenant, secret=f"{PROVIDER_KEY}{owner}", now=clock.now(), actor=people)
     by = access.of(cast.users["alice" if owner == "acme" else "mallory"])
     assert by is not None
     invited = invitations.invite(f"new@{owner}.example", role="viewer", by=by, now=clock.now())
@@ -264,7 +268,7 @@ def test_anothers_row_answers_exactly_as_an_absent_one(cast: Cast, method: str) 
 def test_no_page_of_mallory_names_anything_of_acme(cast: Cast) -> None:
     acme, client = rows_of(cast, "acme"), cast.client("mallory")
     own = rows_of(cast, "globex")
-    secrets = ["acme", "alice", "bob@", "fiona", cast.key.key.public_id, cast.key.key.display]
+    secrets = ["acme", PROVIDER_KEY.lower(), "alice", "bob@", "fiona", cast.key.key.public_id, cast.key.key.display]
     assert acme.keys() == own.keys()
 
     for address, (_, row) in SITE.items():
