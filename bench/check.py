@@ -24,18 +24,38 @@ class Floor:
     of: Callable[[dict[str, Any]], float]
 
 
+STREAMS = 500
+SKILL, STREAM = "uvicorn, a skill", "a skill's stream"
 FLOORS = (
-    Floor("daphne to uvicorn, calls a second", 0.7, lambda seen: _rate(seen, "daphne, a skill", "uvicorn, a skill")),
+    Floor("daphne to uvicorn, calls a second", 0.7, lambda seen: _rate(seen, "daphne, a skill", SKILL)),
     Floor(
         "uvicorn with all accounts to FastAPI with none, calls a second",
         0.33,
-        lambda seen: _rate(seen, "uvicorn, a skill", "FastAPI + SDK + slowapi"),
+        lambda seen: _rate(seen, SKILL, "FastAPI + SDK + slowapi"),
     ),
-    Floor("batched to single ledger statements, one key, 50 callers", 5.0, lambda seen: _ledger(seen, "one key", 50)),
+    Floor("with all accounts to LiteLLM with none, calls a second", 3.5, lambda seen: _rate(seen, SKILL, "LiteLLM")),
+    Floor(
+        "with all accounts to Portkey's gateway with none, calls a second",
+        0.33,
+        lambda seen: _rate(seen, SKILL, "Portkey's gateway"),
+    ),
+    Floor("batched to single ledger statements, one key, 50 callers", 4.0, lambda seen: _ledger(seen, "one key", 50)),
     Floor(
         "one hot key to 100 keys of 100 tenants, 50 callers",
-        0.7,
+        0.5,
         lambda seen: _lane(seen, "one key", 50, "batched") / _lane(seen, "100 keys, 100 tenants", 50, "batched"),
+    ),
+    Floor("one key over HTTP, 50 callers to 20, calls a second", 0.75, lambda seen: _served(seen, 50, 20)),
+    Floor(f"{STREAMS} streams of a skill, complete", 1.0, lambda seen: _stream(seen, STREAM)["complete"] / STREAMS),
+    Floor(
+        f"{STREAMS} streams, the emulator's time to that of a skill's",
+        0.6,
+        lambda seen: _stream(seen, "the emulator")["wall"] / _stream(seen, STREAM)["wall"],
+    ),
+    Floor(
+        f"{STREAMS} streams, CPU of /v1/messages to that of a skill's",
+        0.6,
+        lambda seen: _stream(seen, "/v1/messages")["cpu"] / _stream(seen, STREAM)["cpu"],
     ),
 )
 
@@ -45,7 +65,8 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     seen = {
         "calls": json.loads(_ran("bench.calls", "--peers", "--json", "--seconds", "3", "--rounds", "3")),
-        "ledger": [json.loads(line) for line in _ran("bench.ledger", "--json", "--callers", "50").splitlines()],
+        "ledger": [json.loads(line) for line in _ran("bench.ledger", "--json", "--callers", "20", "50").splitlines()],
+        "streams": json.loads(_ran("bench.streams", "--json", "--streams", str(STREAMS))),
     }
     ratios = [(floor, floor.of(seen)) for floor in FLOORS]
     for floor, ratio in ratios:
@@ -71,8 +92,17 @@ def _lane(seen: dict[str, Any], keys: str, callers: int, lane: str) -> float:
     return next(
         float(one["calls_per_second"])
         for one in seen["ledger"]
-        if (one["keys"], one["callers"], one["lane"]) == (keys, callers, lane)
+        if (one.get("keys"), one.get("callers"), one.get("lane")) == (keys, callers, lane)
     )
+
+
+def _served(seen: dict[str, Any], callers: int, other: int) -> float:
+    rates = {one["served_callers"]: float(one["calls_per_second"]) for one in seen["ledger"] if "served_callers" in one}
+    return rates[callers] / rates[other]
+
+
+def _stream(seen: dict[str, Any], name: str) -> dict[str, float]:
+    return next(one for one in seen["streams"] if one["name"] == name)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import json
 import re
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
 
 import psutil
@@ -40,6 +41,8 @@ class Target:
 class Figure:
     """One run: seconds but for `complete` (streams), and `memory` of the web process and `in_all` (MiB)."""
 
+    streams: int
+    name: str
     complete: int
     wall: float
     first_text: float
@@ -54,17 +57,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, nargs="*", default=[100, 1000])
     parser.add_argument("--server", choices=serving.SERVERS, default="daphne")
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    print(f"{options.server}, one process; {serving.machine()}")
+    about = f"{options.server}, one process; {serving.machine()}"
+    figures = measure(options.streams, server=options.server)
+    if options.json:
+        print(json.dumps([asdict(one) for one in figures]))
+        return
+    print(about)
+    _print(figures)
+
+
+def measure(counts: Sequence[int], *, server: str) -> list[Figure]:
+    """Open so many streams, on each target in turn."""
     with (
         serving.bench() as bench,
-        serving.serving(serving.SERVERS[options.server], bench.env, ready="/health/live") as server,
+        serving.serving(serving.SERVERS[server], bench.env, ready="/health/live") as running,
     ):
-        for count in options.streams:
-            _compare(count, bench=bench, server=server)
+        targets = _targets(bench, running)
+        return [
+            asyncio.run(_measure(target, count, bench=bench, web=running.process))
+            for count in counts
+            for target in targets
+        ]
 
 
-def _compare(count: int, *, bench: Bench, server: Server) -> None:
+def _targets(bench: Bench, server: Server) -> list[Target]:
     messages = {
         "model": MODEL,
         "max_tokens": 200,
@@ -74,19 +92,20 @@ def _compare(count: int, *, bench: Bench, server: Server) -> None:
     run = {"input": {"prompt": f"Go on. {PACE}"}, "max_tokens": 200}
     relayed = (json.dumps(messages).encode(), b"text_delta", b"message_stop")
     streamed = (json.dumps(run).encode(), b"event: text", b"[DONE]")
-    targets = [
+    return [
         Target("the emulator", bench.emulator_port, "/v1/messages", *relayed),
         Target("/v1/messages", server.port, "/v1/messages", *relayed),
         Target("a skill's stream", server.port, "/v1/skills/complete/stream", *streamed),
     ]
-    base: Figure | None = None
-    for target in targets:
-        figure = asyncio.run(_measure(target, count, bench=bench, web=server.process))
-        base = base or figure
+
+
+def _print(figures: Sequence[Figure]) -> None:
+    base = {one.streams: one for one in figures if one.name == "the emulator"}
+    for figure in figures:
         print(
-            f"{count:>5} streams  {target.name:<17} complete {figure.complete:>5}  wall {figure.wall:6.2f} s"
-            f" ({figure.wall / base.wall:4.2f}x)  first text {figure.first_text:6.3f} s  web CPU {figure.cpu:6.2f} s"
-            f" ({figure.cpu / count * 1000:5.2f} ms a stream)  web memory {figure.memory:6.1f} MiB"
+            f"{figure.streams:>5} streams  {figure.name:<17} complete {figure.complete:>5}  wall {figure.wall:6.2f} s"
+            f" ({figure.wall / base[figure.streams].wall:4.2f}x)  first text {figure.first_text:6.3f} s"
+            f"  web CPU {figure.cpu:6.2f} s ({figure.cpu / figure.streams * 1000:5.2f} ms a stream)  web memory {figure.memory:6.1f} MiB"
             f"  in all {figure.in_all:6.1f} MiB"
         )
         for failure, times in figure.failures.items():
@@ -104,7 +123,17 @@ async def _measure(target: Target, count: int, *, bench: Bench, web: psutil.Proc
     seen = [end for end in ends if isinstance(end, float)]
     failures = Counter(end for end in ends if isinstance(end, str))
     cpu = sum(web.cpu_times()[:2]) - used
-    return Figure(len(seen), wall, median(seen) if seen else 0.0, cpu, watched.memory, watched.in_all, failures)
+    return Figure(
+        streams=count,
+        name=target.name,
+        complete=len(seen),
+        wall=wall,
+        first_text=median(seen) if seen else 0.0,
+        cpu=cpu,
+        memory=watched.memory,
+        in_all=watched.in_all,
+        failures=failures,
+    )
 
 
 @dataclass(slots=True)
