@@ -28,7 +28,7 @@ class ReadOnlyList(ModelAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002 - Django's signature
         """Return what a row is shown by, with what stands between backticks in its help as code."""
-        helps = {field.name: _marked(field.help_text) for field in self.opts.fields if "`" in field.help_text}
+        helps = {field.name: _marked(str(field.help_text)) for field in self.opts.fields if "`" in str(field.help_text)}
         return super().get_form(request, obj, change=change, help_texts=helps, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
