@@ -1,19 +1,22 @@
 """Django's handler for API paths: no middleware that only pages need, and no thread unless a view asks for one."""
 
 import asyncio
+import io
+from functools import lru_cache
 from typing import Any
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import set_script_prefix
+from django.urls import ResolverMatch, resolve, set_script_prefix
 
 from kit.middleware import request_ids
 
-_AT_ONCE_SECONDS = 0.05
+_AT_ONCE_SECONDS = 0.2
+_LONGEST_KNOWN_PATH = 200
 
 
 class ApiHandler(ASGIHandler):
@@ -37,7 +40,7 @@ class ApiHandler(ASGIHandler):
         """Answer one request; a client that leaves cancels it."""
         handler: Any = self  # the stubs leave out the parts of Django's handler
         try:
-            body = await handler.read_body(receive)
+            body = await self._body(receive)
         except RequestAborted:
             return
         try:
@@ -50,6 +53,39 @@ class ApiHandler(ASGIHandler):
                 await self._answer_unless_left(request, receive, send)
         finally:
             body.close()
+
+    async def _body(self, receive: Any) -> Any:
+        """Return the body as a file: in memory when it came in one piece, else as Django keeps it."""
+        first: dict[str, Any] | None = await receive()
+        if first is not None and first["type"] == "http.request" and not first.get("more_body"):
+            return io.BytesIO(first.get("body", b""))
+
+        async def again() -> Any:
+            nonlocal first
+            message, first = first, None
+            return message if message is not None else await receive()
+
+        handler: Any = self
+        return await handler.read_body(again)
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer a request; Django's own would also log a refusal, in a thread, which the access log tells of anyway."""
+        respond: Any = self._middleware_chain
+        response: HttpResponseBase = await respond(request)
+        closing: Any = response
+        closing._resource_closers.append(request.close)  # noqa: SLF001 - as Django's own does
+        return response
+
+    async def _get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        """Find the view and call it; an `async def` one directly, as no middleware of a view's stands between."""
+        match, is_async = _found(request.path_info)
+        if not is_async:
+            handler: Any = super()
+            blocking: HttpResponseBase = await handler._get_response_async(request)  # noqa: SLF001 - Django's own
+            return blocking
+        request.resolver_match = match
+        response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
+        return response
 
     async def _answer_unless_left(self, request: HttpRequest, receive: Any, send: Any) -> None:
         leaving = _Leaving(receive)
@@ -72,6 +108,17 @@ class ApiHandler(ASGIHandler):
             await _close(response)
 
 
+def _found(path: str) -> tuple[ResolverMatch, bool]:
+    """Return which view a path is for, and whether it is an `async def` one; raises `Resolver404`."""
+    return _known(path) if len(path) <= _LONGEST_KNOWN_PATH else _known.__wrapped__(path)
+
+
+@lru_cache(maxsize=1_024)
+def _known(path: str) -> tuple[ResolverMatch, bool]:
+    match = resolve(path)
+    return match, iscoroutinefunction(match.func)
+
+
 class _Leaving:
     """Cancels the task that made it when the client leaves; what is answered at once is not worth a listener."""
 
@@ -87,10 +134,12 @@ class _Leaving:
         return self._is_told and self._answering is not None and not self._answering.uncancel()
 
     def listen_no_more(self) -> None:
-        """End it."""
+        """End it, and hold nothing that holds this: such a cycle would wait for the garbage collector."""
         self._begin.cancel()
+        self._answering = None
         if self._listening is not None:
             self._listening.cancel()
+            self._listening = None
 
     def _listen(self) -> None:
         self._listening = asyncio.create_task(self._wait())

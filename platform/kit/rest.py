@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -63,8 +64,11 @@ class AsyncAPIView(APIView):
     throttle_classes: Any = ()
     parser_classes = (StrictJSONParser,)
     renderer_classes = (StrictJSONRenderer,)
-    content_negotiation_class = Negotiation
     format_kwarg: Any = None  # no suffix of a path names a format
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Take the request in; Django's own would keep `get` as `head`, a cycle that only the garbage collector ends."""
+        self.request, self.args, self.kwargs = request, args, kwargs  # type: ignore[assignment]  # DRF's comes after it
 
     async def admit(self, request: Request) -> None:
         """Be called before the handler; a subclass authenticates here."""
@@ -73,8 +77,16 @@ class AsyncAPIView(APIView):
         """Wrap Django's request."""
         context = self.get_parser_context(request)
         return StrictRequest(
-            request, parsers=self.get_parsers(), negotiator=self.get_content_negotiator(), parser_context=context
+            request, parsers=_made(self.parser_classes), negotiator=_NEGOTIATION, parser_context=context
         )
+
+    def get_renderers(self) -> list[Any]:
+        """Return the renderers; they keep nothing of a request, so there is one of each."""
+        return list(_made(self.renderer_classes))
+
+    def get_content_negotiator(self) -> Negotiation:
+        """Return the one negotiation."""
+        return _NEGOTIATION
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Agree on the media type; DRF's own authentication, permissions and throttles are not used."""
@@ -84,7 +96,7 @@ class AsyncAPIView(APIView):
         """Run the handler and render what it returns, or the error it raised."""
         self.args, self.kwargs = args, kwargs
         self.request = wrapped = self.initialize_request(request, *args, **kwargs)
-        self.headers = {"Allow": ", ".join(self.allowed_methods)}
+        self.headers = {"Allow": _allowed(type(self))}
         try:
             self.initial(wrapped, *args, **kwargs)
             handler = self._handler_of(wrapped)
@@ -92,6 +104,8 @@ class AsyncAPIView(APIView):
             return self._rendered(await handler(wrapped, *args, **kwargs))
         except Exception as error:  # noqa: BLE001 - the entry point: every error becomes an envelope, the unknown are logged
             return self._rendered(self.handle_exception(error))
+        finally:
+            wrapped.parser_context.clear()  # it holds the view and the request, which hold it
 
     async def options(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]  # the same
         """Answer which methods are allowed, in the Allow header."""
@@ -104,6 +118,8 @@ class AsyncAPIView(APIView):
     def _handler_of(self, request: Request) -> Callable[..., Awaitable[HttpResponseBase]]:
         method = (request.method or "").lower()
         handler = getattr(self, method, None) if method in self.http_method_names else None
+        if method == "head":
+            handler = getattr(self, "get", None)
         if handler is None:
             raise exceptions.MethodNotAllowed(request.method or "")
         found: Callable[..., Awaitable[HttpResponseBase]] = handler
@@ -121,6 +137,20 @@ class AsyncAPIView(APIView):
             del plain.headers["Content-Type"]
         plain.cookies = final.cookies
         return plain
+
+
+_NEGOTIATION = Negotiation()
+
+
+@cache
+def _made(kinds: tuple[Callable[[], Any], ...]) -> tuple[Any, ...]:
+    return tuple(kind() for kind in kinds)
+
+
+@cache
+def _allowed(view: type[AsyncAPIView]) -> str:
+    names = [name for name in view.http_method_names if hasattr(view, "get" if name == "head" else name)]
+    return ", ".join(name.upper() for name in names)
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------
