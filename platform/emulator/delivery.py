@@ -57,6 +57,7 @@ class Call:
     pace: float
     words: int
     produced: int = 0
+    held: bytes = b""
 
     def close(self, outcome: str) -> None:
         """Close the books with what was made so far."""
@@ -75,6 +76,16 @@ class Call:
     def usage(self, *, output_tokens: int) -> Json:
         """Return the full usage at a point of the answer."""
         return events.usage(self.consumed, self.answer, body=self.body, output_tokens=output_tokens)
+
+    async def say(self, frames: bytes) -> bool:
+        """Send frames; without a pace or a fault they wait for what follows at once, as a fast connection brings both."""
+        self.held += frames
+        return await self.flush() if self.pace or self.plan.kind else True
+
+    async def flush(self) -> bool:
+        """Send what waits; tell whether the client is still there."""
+        held, self.held = self.held, b""
+        return await self.send(held) if held else True
 
     async def send(self, frames: bytes) -> bool:
         """Send some bytes, at one a second if the fault says so; tell whether the client is still there."""
@@ -102,7 +113,7 @@ async def _stream(call: Call) -> None:
     await call.exchange.start(headers=_STREAM_HEADERS)
     opening = events.start(message_id=call.message_id, model=call.body["model"])
     opening = call.with_usage(opening, call.usage(output_tokens=call.answer.least))
-    is_there = await call.send(events.frame({"type": "message_start", "message": opening}))
+    is_there = await call.say(events.frame({"type": "message_start", "message": opening}))
     breaks_after = call.plan.breaks_after
     sent = 0
     for chunk in events.chunks(call.answer, words=call.words):
@@ -112,9 +123,9 @@ async def _stream(call: Call) -> None:
             return await _break_stream(call)
         call.produced += chunk.tokens
         sent += bool(chunk.tokens)
-        is_there = await call.send(chunk.frames)
+        is_there = await call.say(chunk.frames)
         if chunk.tokens and (call.pace or not sent % _TURN):
-            is_there = await call.exchange.pause(call.pace) and is_there
+            is_there = await call.flush() and await call.exchange.pause(call.pace) and is_there
     if not is_there:
         return call.close("client_gone")
     if breaks_after is not None:
@@ -124,7 +135,7 @@ async def _stream(call: Call) -> None:
 
 async def _end_stream(call: Call) -> None:
     spent = events.final_usage(call.consumed, call.answer)
-    closing = events.frame(call.with_usage(events.end(call.answer), spent)) + events.STOP
+    closing = call.held + events.frame(call.with_usage(events.end(call.answer), spent)) + events.STOP
     if call.plan.kind == "slow":
         is_there = await call.send(closing)
         call.close("complete" if is_there else "client_gone")
