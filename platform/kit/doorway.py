@@ -10,7 +10,10 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from weakref import WeakKeyDictionary
 
-PER_TURN = 2
+from kit import heap
+
+PER_TURN = 4
+UNTENDED_SECONDS = 2.0  # a crowd that lasts longer leaves garbage like any other
 
 _has_entered: ContextVar[bool] = ContextVar("has_entered", default=False)
 
@@ -22,6 +25,7 @@ class Doorway:
         self._loop = asyncio.get_running_loop()
         self._left = 0
         self._is_turning = False
+        self._crowded_since: float | None = None
         self._waiting: deque[Callable[[], bool]] = deque()
 
     @property
@@ -76,9 +80,21 @@ class Doorway:
         self._is_turning = bool(self._waiting)
         if self._is_turning:
             self._loop.call_soon(self._turn)
+        self._mind_heap()
         while self._left and self._waiting:
             if self._waiting.popleft()():
                 self._left -= 1
+
+    def _mind_heap(self) -> None:
+        """Put off collecting garbage while a crowd comes in, which takes some tenths of a second of its time."""
+        if not self._is_turning:
+            self._crowded_since = None
+            heap.tend()
+        elif self._crowded_since is None:
+            self._crowded_since = self._loop.time()
+            heap.leave()
+        elif self._loop.time() - self._crowded_since > UNTENDED_SECONDS:
+            heap.tend()
 
 
 _doorways: WeakKeyDictionary[asyncio.AbstractEventLoop, Doorway] = WeakKeyDictionary()
