@@ -30,7 +30,8 @@ class StartError(Exception):
 class Child:
     """A supervised process in a session of its own, its output in a log file.
 
-    `probe` answers whether it is ready for use; without one it is ready as soon as it runs.
+    `probe` answers whether it is ready for use; without one it is ready as soon as it runs. `descriptors` are of open
+    files that it takes over, each time it is started.
     """
 
     stop_signal = signal.SIGTERM
@@ -47,6 +48,7 @@ class Child:
         cwd: Path,
         account: Account | None = None,
         probe: Callable[[], bool] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.argv = list(argv)
@@ -56,6 +58,7 @@ class Child:
         self.cwd = cwd
         self.account = account
         self.probe = probe
+        self.descriptors = tuple(descriptors)
         self.log_starts_at = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -171,6 +174,7 @@ class Child:
                     cwd=self.cwd,
                     env={**self.env, MARK: self.warden.mark},
                     start_new_session=True,
+                    pass_fds=self.descriptors,
                     **as_user(self.account),
                 )
             except (OSError, subprocess.SubprocessError) as error:

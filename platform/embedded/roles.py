@@ -12,6 +12,7 @@ from embedded.child import Child
 from embedded.report import PREVIOUS
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
@@ -27,19 +28,22 @@ class _Common(TypedDict):
 
 _CELERY = ("{python}", "-m", "celery", "-A", "config.celery")
 _PREVIOUS = f"{{home}}/{PREVIOUS}"
+_ANSWER_SECONDS = 2.0  # before it serves, who asks is let in and waits: meanwhile nobody tends the processes
 _ANNOUNCED = re.compile(r"^listening on (http://\S+?:(\d+))/?\s*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Each process as its arguments; `{python}`, `{port}` and `{home}` are filled in when it starts.
+    """Each process as its arguments; `{python}`, `{port}`, `{fd}` and `{home}` are filled in when it starts.
+
+    `web` takes over the socket `{fd}`, which listens already.
 
     `prepare` runs to its end and writes, as its last line, the demo's credentials as JSON.
     """
 
     emulator: tuple[str, ...] = ("{python}", "-m", "emulator", "--port", "{port}")
     prepare: tuple[str, ...] = ("{python}", "manage.py", "prepare_demo", "--json", "--demo-file", _PREVIOUS)
-    web: tuple[str, ...] = ("{python}", "-m", "server", "--host", "127.0.0.1", "--port", "{port}")
+    web: tuple[str, ...] = ("{python}", "-m", "server", "--fd", "{fd}")
     background: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {
             "worker": (*_CELERY, "worker", "-l", "warning", "--concurrency", "2"),
@@ -69,19 +73,22 @@ class Setting:
     warden: Warden
     env: dict[str, str]
 
-    def child(
-        self, name: str, argv: tuple[str, ...], *, port: int = 0, probe: Callable[[], bool] | None = None
-    ) -> Child:
+    def child(self, name: str, argv: tuple[str, ...]) -> Child:
         """Make a process of the table, not yet started."""
-        return Child(name, argv=self.filled(argv, port=port), probe=probe, **self._common(name))
+        return Child(name, argv=self.filled(argv), **self._common(name))
+
+    def web(self, argv: tuple[str, ...], *, listener: socket.socket) -> Child:
+        """Make the web server's process, not yet started; it takes over a socket that listens."""
+        fd = listener.fileno()
+        return Child("web", argv=self.filled(argv, fd=fd), descriptors=[fd], **self._common("web"))
 
     def emulator(self, argv: tuple[str, ...]) -> Emulator:
         """Make the emulator's process, not yet started."""
         return Emulator(lambda port: self.filled(argv, port=port), **self._common("emulator"))
 
-    def filled(self, argv: tuple[str, ...], *, port: int) -> list[str]:
+    def filled(self, argv: tuple[str, ...], *, port: int = 0, fd: int = -1) -> list[str]:
         """Return the arguments with their blanks filled in."""
-        return [part.format(python=sys.executable, port=port, home=self.home) for part in argv]
+        return [part.format(python=sys.executable, port=port, fd=fd, home=self.home) for part in argv]
 
     def _common(self, name: str) -> _Common:
         log = self.home / "log" / f"{name}.log"
@@ -124,7 +131,7 @@ def environment(inherited: Mapping[str, str], *, root: Path) -> dict[str, str]:
 
 def answers_ready(port: int) -> tuple[bool, str]:
     """Ask the web server whether all is ready, and return its words too."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", "/health/ready")
         response = connection.getresponse()

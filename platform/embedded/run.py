@@ -19,6 +19,7 @@ from embedded.valkey import Valkey
 from embedded.warden import Warden
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -35,8 +36,14 @@ def run(root: Path, *, table: roles.Table | None = None, parent: int | None = No
     root = root.resolve()
     Env.read_env(root / ".env", overwrite=False)
     try:
-        with Stop(parent=parent) as stop, _supervised(root, stop=stop, voice=voice) as (supervisor, setting, where):
-            Run(supervisor, setting, where=where, voice=voice, table=table or roles.Table()).start()
+        with (
+            Stop(parent=parent) as stop,
+            _supervised(root, stop=stop, voice=voice) as (supervisor, setting, where),
+            ports.hold(
+                setting.env.get("PORT")
+            ) as listener,  # let go of first, so that the web server has the last hold
+        ):
+            Run(supervisor, setting, where=where, voice=voice, table=table or roles.Table()).start(listener)
             supervisor.watch()
     except StopRequested:
         voice.say("Stopped.")
@@ -85,14 +92,13 @@ class Run:
         self.table = table
         self.emulator: roles.Emulator | None = None
 
-    def start(self) -> None:
-        """Start everything and say how to use it; raises StartError."""
-        port = ports.choose(self.env.get("PORT"))
-        base_url = f"http://127.0.0.1:{port}"
+    def start(self, listener: socket.socket) -> None:
+        """Start everything, the web server on a socket that listens, and say how to use it; raises StartError."""
+        base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self.env.setdefault("SKILLGATE_BASE_URL", base_url)
         self._start_servers()
         credentials = self._prepare()
-        self._start_roles(port)
+        self._start_roles(listener)
         demo = report.Demo(
             base_url=base_url,
             api_key=credentials["api_key"],
@@ -141,10 +147,11 @@ class Run:
                 f"prepare did not write the demo's credentials as its last line: {written[:200]}"
             ) from error
 
-    def _start_roles(self, port: int) -> None:
+    def _start_roles(self, listener: socket.socket) -> None:
+        port = listener.getsockname()[1]
         names = ["web", *self.table.background]
         with self.voice.step(f"Starting {', '.join(names)}"):
-            self.supervisor.launch(self.setting.child("web", self.table.web, port=port))
+            self.supervisor.launch(self.setting.web(self.table.web, listener=listener))
             if not self.supervisor.wait(lambda: roles.answers_ready(port)[0], seconds=READY_SECONDS):
                 said = roles.answers_ready(port)[1]
                 raise StartError(f"Not ready after {READY_SECONDS:.0f} s: {said}\nLogs: {self.where.logs}")

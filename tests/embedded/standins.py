@@ -1,10 +1,12 @@
-"""Small programs in the place of the emulator, the web server and the worker: `python standins.py ROLE PORT`.
+"""Small programs in the place of the emulator, the web server and the worker: `python standins.py ROLE PORT`, and of the web
+server `FD`.
 
 `python standins.py run ROOT` is `make run` of a checkout in ROOT with these in its table.
 """
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -46,8 +48,11 @@ def emulator(port: str) -> None:
     server.serve_forever()
 
 
-def web(port: str) -> None:
-    HTTPServer(("127.0.0.1", int(port)), Ready).serve_forever()
+def web(fd: str) -> None:
+    server = HTTPServer(("127.0.0.1", 0), Ready, bind_and_activate=False)
+    server.socket.close()
+    server.socket = socket.socket(fileno=int(fd))
+    server.serve_forever()
 
 
 def worker(_: str) -> None:
@@ -73,11 +78,13 @@ def run(root: str) -> None:
     postgres.SETTINGS.update(postgres.FAST_SETTINGS)
     supervisor.FIRST_DELAY_SECONDS = 0.1  # Five restarts are to be quick.
 
-    def argv(role: str) -> tuple[str, ...]:
-        return ("{python}", __file__, role, "{port}")
+    def argv(role: str, *, given: str = "{port}") -> tuple[str, ...]:
+        return ("{python}", __file__, role, given)
 
     background = {"worker": argv(os.environ.get("WORKER", "worker"))}
-    table = roles.Table(emulator=argv("emulator"), prepare=argv("prepare"), web=argv("web"), background=background)
+    table = roles.Table(
+        emulator=argv("emulator"), prepare=argv("prepare"), web=argv("web", given="{fd}"), background=background
+    )
     parent = os.getppid() if os.environ.get("WITH_PARENT") else None
     sys.exit(run_checkout(Path(root), table=table, parent=parent))
 

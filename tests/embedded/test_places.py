@@ -97,24 +97,28 @@ def test_the_lock_is_refused_while_it_is_held_and_free_afterwards(tmp_path: Path
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_the_next_free_port_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_free_port_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as first:
         port = first.getsockname()[1]
         monkeypatch.setattr(ports, "FIRST", port)
 
-        assert ports.choose(None) > port
+        with ports.hold(None) as held, ports.hold(None) as other:
+            assert port < held.getsockname()[1] < other.getsockname()[1]
 
 
 def test_a_port_that_was_asked_for_is_used_or_refused() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(StartError, match=f"Port {port} is taken"):
-            ports.choose(str(port))
+            ports.hold(str(port))
 
-    assert ports.choose(str(port)) == port
+    with ports.hold(str(port)) as held:
+        assert held.getsockname() == ("127.0.0.1", port)
+        with pytest.raises(StartError, match=f"Port {port} is taken"):
+            ports.hold(str(port))
 
 
 @pytest.mark.parametrize("wanted", ["0", "65536", "http", "-1", "80.0", "٣"])
 def test_a_port_that_is_no_port_is_refused(wanted: str) -> None:
     with pytest.raises(StartError, match="PORT must be a number"):
-        ports.choose(wanted)
+        ports.hold(wanted)

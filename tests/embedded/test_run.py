@@ -232,14 +232,15 @@ def test_a_second_run_in_the_checkout_is_refused_and_harms_nothing(lasting: Term
     assert fetch(f"{lasting.demo()['base_url']}/health/ready")
 
 
-def test_a_run_in_another_checkout_has_the_next_port(
-    lasting: Terminal, checkout: Path, terminals: list[Terminal]
-) -> None:
-    terminals.append(Terminal(checkout))
+def test_two_runs_that_start_at_once_have_a_port_each(checkout: Path, terminals: list[Terminal]) -> None:
+    for name in ("one", "other"):
+        (checkout / name).mkdir()
+        terminals.append(Terminal(checkout / name))
 
-    terminals[-1].until_ready()
+    ports = [terminal.until_ready().demo()["base_url"] for terminal in terminals]
+    told = [json.loads(fetch(f"{url}/health/ready"))["REDIS_URL"] for url in ports]
 
-    assert terminals[-1].demo()["base_url"] != lasting.demo()["base_url"]
+    assert told == [f"unix://{checkout}/{name}/.local/run/valkey.sock?db=1" for name in ("one", "other")]
 
 
 def test_what_dies_is_started_again_and_said(lasting: Terminal) -> None:
