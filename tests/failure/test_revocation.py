@@ -49,7 +49,8 @@ class Part:
 
 @pytest.fixture
 def part(stack: Stack) -> Part:
-    """A tenant and a key of this test's own."""
+    """A tenant and a key of this test's own, with every web process listening: Redis may just be back."""
+    assert waiting.until(lambda: _listeners(stack) >= len(stack.webs), seconds=20, every=0.1)
     return Part(**json.loads(stack.python(_PART.replace("SLUG", f"ends-{secrets.token_hex(4)}"))))
 
 
@@ -121,6 +122,12 @@ async def _end_while_running(stack: Stack, part: Part, end: Callable[[], object]
     refused = await callers.run(stack.urls[0], part.secret, callers.prompt(words=4))
     assert refused.status == 401
     return told
+
+
+def _listeners(stack: Stack) -> int:
+    with stack.redis() as connection:
+        channels = connection.pubsub_channels("skillgate:control*")
+        return sum(count for _, count in connection.pubsub_numsub(*channels))
 
 
 def _revoke(stack: Stack, part: Part) -> None:
