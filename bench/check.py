@@ -39,10 +39,10 @@ FLOORS = (
         0.33,
         lambda seen: _rate(seen, SKILL, "Portkey's gateway"),
     ),
-    Floor("batched to single ledger statements, one key, 50 callers", 4.0, lambda seen: _ledger(seen, "one key", 50)),
+    Floor("batched to single ledger statements, one key, 50 callers", 2.5, lambda seen: _ledger(seen, "one key", 50)),
     Floor(
         "one hot key to 100 keys of 100 tenants, 50 callers",
-        0.5,
+        0.4,
         lambda seen: _lane(seen, "one key", 50, "batched") / _lane(seen, "100 keys, 100 tenants", 50, "batched"),
     ),
     Floor("one key over HTTP, 50 callers to 20, calls a second", 0.75, lambda seen: _served(seen, 50, 20)),
