@@ -65,6 +65,13 @@ class AsyncAPIView(APIView):
     parser_classes = (StrictJSONParser,)
     renderer_classes = (StrictJSONRenderer,)
     format_kwarg: Any = None  # no suffix of a path names a format
+    _allow: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Put together what the class allows, once."""
+        super().__init_subclass__(**options)
+        names = [name for name in cls.http_method_names if hasattr(cls, "get" if name == "head" else name)]
+        cls._allow = ", ".join(name.upper() for name in names)
 
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Take the request in; Django's own would keep `get` as `head`, a cycle that only the garbage collector ends."""
@@ -96,7 +103,7 @@ class AsyncAPIView(APIView):
         """Run the handler and render what it returns, or the error it raised."""
         self.args, self.kwargs = args, kwargs
         self.request = wrapped = self.initialize_request(request, *args, **kwargs)
-        self.headers = {"Allow": _allowed(type(self))}
+        self.headers = {"Allow": self._allow}
         try:
             self.initial(wrapped, *args, **kwargs)
             handler = self._handler_of(wrapped)
@@ -145,12 +152,6 @@ _NEGOTIATION = Negotiation()
 @cache
 def _made(kinds: tuple[Callable[[], Any], ...]) -> tuple[Any, ...]:
     return tuple(kind() for kind in kinds)
-
-
-@cache
-def _allowed(view: type[AsyncAPIView]) -> str:
-    names = [name for name in view.http_method_names if hasattr(view, "get" if name == "head" else name)]
-    return ", ".join(name.upper() for name in names)
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------
