@@ -4,14 +4,13 @@ Reads on the hot path are cached in the process: where labels and pins point for
 never change) until they fall out of the bounded cache.
 """
 
-import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from kit import clock, pg
+from kit import clock, coalescing, pg
 from kit.errors import InvalidRequest, NotFound
 from skills.catalog.files import NAME
 from skills.models import CANARY, PRODUCTION
@@ -61,7 +60,6 @@ class _Lru(OrderedDict[K, T], Generic[K, T]):
 _cards: _Lru[tuple[int, str], tuple[float, list[Card]]] = _Lru(_MOST_CARDS)
 _versions: _Lru[int, Version] = _Lru(_MOST_VERSIONS)
 _numbers: _Lru[tuple[int, int], int] = _Lru(_MOST_VERSIONS)
-_under_way: dict[tuple[asyncio.AbstractEventLoop, Hashable], asyncio.Task[Any]] = {}
 
 
 async def resolve(
@@ -140,7 +138,7 @@ async def _seen(tenant_id: int, name: str) -> list[Card]:
     kept = _cards.get(key)
     if kept is not None and clock.monotonic() < kept[0]:
         return kept[1]
-    return await _once(key, lambda: _read_cards(tenant_id, name))
+    return await coalescing.shared(("cards", *key), lambda: _read_cards(tenant_id, name))
 
 
 async def _read_cards(tenant_id: int, name: str) -> list[Card]:
@@ -167,7 +165,9 @@ async def _numbered(card: Card, name: str, number: int) -> Version:
 
 async def _version(version_id: int) -> Version:
     kept = _versions.get(version_id)
-    return kept if kept is not None else await _once(version_id, lambda: _read_version(version_id))
+    if kept is not None:
+        return kept
+    return await coalescing.shared(("skill version", version_id), lambda: _read_version(version_id))
 
 
 async def _read_version(version_id: int) -> Version:
@@ -176,17 +176,6 @@ async def _read_version(version_id: int) -> Version:
         forget()
         raise NotFound("This version does not exist.")
     return _versions.keep(version_id, Version(**row))
-
-
-async def _once(key: Hashable, read: Callable[[], Awaitable[T]]) -> T:
-    """Let callers that miss the cache together share one read, which outlives any one of them."""
-    place = (asyncio.get_running_loop(), key)
-    task = _under_way.get(place)
-    if task is None:
-        task = _under_way[place] = asyncio.ensure_future(read())
-        task.add_done_callback(lambda done: (_under_way.pop(place, None), done.cancelled() or done.exception()))
-    result: T = await asyncio.shield(task)
-    return result
 
 
 _CARDS = """

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from kit import control, pg
+from kit import coalescing, control, pg
 from kit.errors import AuthenticationFailed
 from tenants import audit, periodic
 from tenants.audit import RefusedKey
@@ -116,7 +116,7 @@ async def _find(raw: str | None, *, now: datetime, fresh: bool) -> Known:
     known = None if fresh else cache.find(current, now=now)
     if known is None:
         generation = cache.generation()
-        row = await pg.fetch_one(_LOOK_UP, {"digests": list(digests.values())})
+        row = await _row(digests, is_shared=not fresh, generation=generation)
         if row is None:
             raise _Refused(RefusedKey("unknown", display=form.display(raw)))
         known = _known(row, now=now)
@@ -124,6 +124,17 @@ async def _find(raw: str | None, *, now: datetime, fresh: bool) -> Known:
         cache.keep(current, known, generation=generation)
         _rehash_later(row, current=current)
     return known
+
+
+async def _row(digests: dict[str, bytes], *, is_shared: bool, generation: int) -> dict[str, Any] | None:
+    """Look a key up; many calls of one key that nobody knew yet share a look, but none from before a change was heard of."""
+
+    async def read() -> dict[str, Any] | None:
+        return await pg.fetch_one(_LOOK_UP, {"digests": list(digests.values())})
+
+    if not is_shared:
+        return await read()
+    return await coalescing.shared(("key", *digests.values(), generation), read)
 
 
 def _check_row(row: dict[str, Any], *, caller: Caller) -> None:

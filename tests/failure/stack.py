@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GRACE_SECONDS = 8
 # How long Claude may be silent in the middle of an answer: 60 s unless set.
 SILENCE_SECONDS = 4
-_WEB = ("{python}", "-m", "server", "--host", "127.0.0.1", "--port", "{port}")
+_WEB = ("{python}", "-m", "server", "--host", "127.0.0.1", "--port")
 _CELERY = ("{python}", "-m", "celery", "-A", "config.celery")
 _PLENTY = {"requests_per_minute": 1_000_000, "tokens_per_minute": 10_000_000_000, "concurrent_calls": 100_000}
 
@@ -52,10 +52,9 @@ class Stack:
         self.journal = self.where.home / "journal.ndjson"
         self.emulator = self.setting.emulator((*roles.Table().emulator, "--journal", str(self.journal)))
         self.ports = _free_ports(2)
-        self.webs = [
-            self.setting.child(f"web{number}", _WEB, port=port, probe=partial(_serves, port))
-            for number, port in enumerate(self.ports)
-        ]
+        self.webs = [self.setting.child(f"web{number}", (*_WEB, str(port))) for number, port in enumerate(self.ports)]
+        for child, port in zip(self.webs, self.ports, strict=True):
+            child.probe = partial(_serves, port)
         self.webs[1].env["SKILLGATE_GRACE_SECONDS"] = str(GRACE_SECONDS)
         self.worker = self.setting.child("worker", (*_CELERY, "worker", "-l", "warning", "--concurrency", "1"))
         self._clerk: Clerk | None = None

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kit import clock, pg
+from kit import clock, coalescing, pg
 from kit.errors import InvalidRequest, NotFound
 from skills import catalog
 from skills.catalog import Content, Version, lookup
@@ -23,7 +23,7 @@ def nothing_remembered() -> Iterator[None]:
     for cache in (lookup._cards, lookup._versions, lookup._numbers):
         cache.clear()
     yield
-    assert not lookup._under_way
+    assert not coalescing._under_way
 
 
 @pytest.fixture
@@ -278,7 +278,7 @@ def test_callers_that_miss_together_share_one_read_even_when_the_first_leaves(ac
             for one in range(200)
         ]
         await asyncio.sleep(0)
-        read.append(len(lookup._under_way))
+        read.append(len(coalescing._under_way))
         calls[0].cancel()
         return await asyncio.gather(*calls[1:])
 

@@ -181,6 +181,29 @@ async def test_a_key_is_remembered_for_less_than_five_seconds() -> None:
     assert isinstance(await refusal_of(issued.secret, now=now + timedelta(seconds=5)), AuthenticationFailed)
 
 
+async def test_a_crowd_with_a_key_that_nobody_knew_yet_looks_once() -> None:
+    issued = make_key(make_tenant())
+    await connected()
+
+    async with counted() as relay:
+        callers = await asyncio.gather(*(authenticate(issued.secret) for _ in range(50)))
+        assert relay.statements == 1
+
+    assert {caller.key_id for caller in callers} == {issued.key.pk}
+
+
+async def test_who_comes_after_a_change_was_heard_of_shares_no_look_from_before() -> None:
+    issued = make_key(make_tenant())
+    await connected()
+
+    async with counted() as relay:
+        early = asyncio.create_task(authenticate(issued.secret))
+        await asyncio.sleep(0)
+        keys.forget(issued.key.pk)
+        await asyncio.gather(early, authenticate(issued.secret))
+        assert relay.statements == 2
+
+
 async def test_forget_and_fresh_look_again() -> None:
     issued = make_key(make_tenant())
     await connected()

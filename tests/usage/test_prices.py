@@ -251,3 +251,15 @@ async def test_a_stale_book_is_read_again_beside_the_calls(prices: None, monkeyp
         await asyncio.sleep(0.01)
     assert (await pricing.current()).version != first.version
     pricing.forget()
+
+
+async def test_a_book_that_is_forgotten_while_it_is_read_is_read_again(prices: None) -> None:
+    pricing.forget()
+    asking = asyncio.create_task(pricing.current())
+    await asyncio.sleep(0)
+    pricing.forget()
+    generation = books._current.generation
+
+    assert (await asking).version > 0
+    assert books._current.generation == generation
+    pricing.forget()

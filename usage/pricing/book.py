@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from kit import clock, control, loops, pg
+from kit import clock, coalescing, control, loops, pg
 from kit.errors import NotAllowed, Unavailable
 from usage.models import Price
 
@@ -143,6 +143,7 @@ class _Current:
         self.books: dict[bool, Book] = {}
         self.policies: dict[int, str] = {}
         self.read_at = 0.0
+        self.generation = 0  # what was read before the latest is not kept
 
     def of(self, tenant_id: int | None) -> Book:
         """Return the book, as a tenant's policy for unpriced models has it."""
@@ -156,6 +157,7 @@ _current = _Current()
 def forget() -> None:
     """Make the next call read the newest book again."""
     _current.books = {}
+    _current.generation += 1
 
 
 async def current(tenant_id: int | None = None) -> Book:
@@ -163,11 +165,11 @@ async def current(tenant_id: int | None = None) -> Book:
 
     Of a tenant it flags or refuses models without a price as the tenant's policy says, else as the platform's does.
     """
-    if not _current.books:
-        await _read()
-    elif clock.monotonic() - _current.read_at >= _RELOAD_SECONDS:
+    if _current.books and clock.monotonic() - _current.read_at >= _RELOAD_SECONDS:
         _current.read_at = clock.monotonic()
         loops.start(_reread(), name="re-read prices")  # beside the calls: none of them waits for it
+    while not _current.books:
+        await coalescing.shared(("prices", _current.generation), _read)
     return _current.of(tenant_id)
 
 
@@ -179,6 +181,7 @@ async def _reread() -> None:
 
 
 async def _read() -> None:
+    generation = _current.generation
     rows = await pg.fetch_all(
         "SELECT book_id, model, token_class, prompt_from, effective_from, micros_per_million FROM usage_price"
         " WHERE book_id = (SELECT max(id) FROM usage_pricebook)"
@@ -186,6 +189,8 @@ async def _read() -> None:
     if not rows:
         raise Unavailable("No prices are loaded yet; the operator runs `manage.py load_prices`.", retry_after=30)
     policies = await pg.fetch_all("SELECT id, unpriced_models FROM tenants_tenant WHERE unpriced_models <> ''")
+    if generation != _current.generation:
+        return  # there are others by now
     book = _book(rows)
     _current.policies = {row["id"]: row["unpriced_models"] for row in policies}
     _current.books = {False: book, True: replace(book, flags_unpriced=True)}
