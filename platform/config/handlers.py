@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
+from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.core.handlers.exception import convert_exception_to_response
@@ -110,12 +111,13 @@ class ApiHandler(ASGIHandler):
 
 def _found(path: str) -> tuple[ResolverMatch, bool]:
     """Return which view a path is for, and whether it is an `async def` one; raises `Resolver404`."""
-    return _known(path) if len(path) <= _LONGEST_KNOWN_PATH else _known.__wrapped__(path)
+    find = _known if len(path) <= _LONGEST_KNOWN_PATH else _known.__wrapped__
+    return find(path, settings.ROOT_URLCONF)
 
 
 @lru_cache(maxsize=1_024)
-def _known(path: str) -> tuple[ResolverMatch, bool]:
-    match = resolve(path)
+def _known(path: str, urlconf: str) -> tuple[ResolverMatch, bool]:
+    match = resolve(path, urlconf)
     return match, iscoroutinefunction(match.func)
 
 

@@ -1,6 +1,7 @@
 """The SDK's client as a gateway needs it: the same requests, without building anew what is the same for each.
 
-Only what the SDK offers for it is overridden: its default headers, and the HTTP client that is handed to it.
+Its headers, its authentication, its HTTP client and its errors are the SDK's own; what a message's request does not go
+through is its `post`, which would parse a body that is finished (docs/decisions/0007).
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping
