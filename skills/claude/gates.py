@@ -158,8 +158,9 @@ class Gate:
     def _shed_hopeless(self, tenant_id: int, *, within: float) -> None:
         own = len(self._queues.get(tenant_id, ()))
         ahead = sum(min(len(queue), own + (other != tenant_id)) for other, queue in self._queues.items())
-        bound = self._bound_at(self._monotonic() + within)  # what it grows to meanwhile may be enough
-        expected = (ahead + 1) * self._mean_seconds / bound
+        bound = self._bound_at(self._monotonic() + within)
+        at_once = max(0, bound - self.in_use)  # places that the bound grows by meanwhile: nobody has to leave for them
+        expected = max(0, ahead + 1 - at_once) * self._mean_seconds / bound
         if expected > within or self.waiting >= _MOST_WAITING:
             raise self._shed(expected - within)
 

@@ -121,6 +121,6 @@ SELECT e.tenant_id, usage_open_month(e.tenant_id, e.month), 'late', e.day, e.id,
            e.cache_write_1h_tokens, e.cache_read_tokens
        ), 'admitted to ' || to_char(e.month, 'YYYY-MM') || ' after it was closed', 'system', usage_clock()
 FROM usage_statement s JOIN usage_event e ON e.tenant_id = s.tenant_id AND e.month = s.month AND e.number > s.last_event_number
-WHERE s.tenant_id = %s AND e.state <> 'open'
+WHERE s.tenant_id = %s AND e.state <> 'open' ORDER BY e.number
 ON CONFLICT DO NOTHING
 """  # noqa: S608 - the names are ours

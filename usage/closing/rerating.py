@@ -99,7 +99,7 @@ def _booked(tenant: Tenant, asked: Rerating, *, prices: pricing.Book, reason: st
         found = _preview(tenant, groups, asked)
         booked = _already(tenant, asked)
         rows = []
-        for group, sums in groups.items():
+        for group, sums in sorted(groups.items()):  # by days, in whatever order they were read
             cost, billed = booked.get(group, (0, 0))
             differences = sums.new_cost - sums.cost - cost, sums.new_billed - sums.billed - billed
             if any(differences):
