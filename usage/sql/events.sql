@@ -58,7 +58,7 @@ CREATE TABLE usage_event (
     )
 ) PARTITION BY RANGE (month);
 
-CREATE UNIQUE INDEX usage_event_number_is_given_once ON usage_event (month, tenant_id, number);
+CREATE UNIQUE INDEX usage_event_number_is_given_once ON usage_event (month, tenant_id, number); -- since 0010 (tenant_id, month, number)
 CREATE INDEX usage_event_by_day ON usage_event (tenant_id, day);
 CREATE INDEX usage_event_by_key ON usage_event (family_id, number);
 CREATE INDEX usage_event_open_by_lease ON usage_event (lease_until) WHERE state = 'open';
