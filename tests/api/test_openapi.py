@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,8 @@ class Doors:
     document: Row
     seen: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     faults: list[str] = field(default_factory=list)
+    # One's own: of one address only so many may come in a minute without a key, whichever test they belong to.
+    address: str = field(default_factory=lambda: f"2001:db8:{secrets.randbelow(65536):x}:{secrets.randbelow(65536):x}::1")
 
     def operations(self) -> Iterator[tuple[str, str, Row]]:
         """Each operation under /v1 that takes a key: method, path and description."""
@@ -106,7 +109,8 @@ def knock(doors: Doors, send: Send, method: str, path: str, operation: Row, keys
     """What any endpoint refuses in the same way."""
     name, takes_body = operation["operationId"], "requestBody" in operation
     body = b"{" if takes_body else None
-    strange: list[Row] = [{"Authorization": None}, *keys, {"Accept": "text/nonsense"}, {"Last-Event-ID": "x"}, {}]
+    nobody = {"Authorization": None, "X-Forwarded-For": doors.address}
+    strange: list[Row] = [nobody, *keys, {"Accept": "text/nonsense"}, {"Last-Event-ID": "x"}, {}]
     if takes_body:
         doors.note(name, send(path, ABSENT.get(name, b""), method=method))
         strange += [{"Content-Type": "text/plain"}, {"Content-Length": "1000000000"}]

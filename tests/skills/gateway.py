@@ -90,6 +90,7 @@ class Gateway:
             "REDIS_URL": redis,
             "SKILLGATE_DEBUG": "1",
             "SKILLGATE_CLAUDE_SILENCE_SECONDS": "2",
+            "SKILLGATE_TRUSTED_PROXIES": "127.0.0.1/32",  # a test may come from an address of its own
         }
         self._clerk = subprocess.Popen(
             [sys.executable, str(ROOT / "tests/skills/clerk.py")],
