@@ -55,7 +55,9 @@ class Doors:
     seen: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     faults: list[str] = field(default_factory=list)
     # One's own: of one address only so many may come in a minute without a key, whichever test they belong to.
-    address: str = field(default_factory=lambda: f"2001:db8:{secrets.randbelow(65536):x}:{secrets.randbelow(65536):x}::1")
+    address: str = field(
+        default_factory=lambda: f"2001:db8:{secrets.randbelow(65536):x}:{secrets.randbelow(65536):x}::1"
+    )
 
     def operations(self) -> Iterator[tuple[str, str, Row]]:
         """Each operation under /v1 that takes a key: method, path and description."""
