@@ -124,9 +124,8 @@ class AsyncAPIView(APIView):
 
     def _handler_of(self, request: Request) -> Callable[..., Awaitable[HttpResponseBase]]:
         method = (request.method or "").lower()
-        handler = getattr(self, method, None) if method in self.http_method_names else None
-        if method == "head":
-            handler = getattr(self, "get", None)
+        name = "get" if method == "head" else method
+        handler = getattr(self, name, None) if method in self.http_method_names else None
         if handler is None:
             raise exceptions.MethodNotAllowed(request.method or "")
         found: Callable[..., Awaitable[HttpResponseBase]] = handler

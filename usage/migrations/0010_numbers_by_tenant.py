@@ -11,7 +11,7 @@ from typing import Any
 from django.db import migrations
 
 LEDGER = (Path(__file__).resolve().parents[1] / "sql" / "ledger.sql").read_text()
-CLOSE = re.search(r"CREATE OR REPLACE FUNCTION usage_close\b.*?\nEND \$\$;", LEDGER, re.DOTALL)
+(CLOSE,) = re.findall(r"CREATE OR REPLACE FUNCTION usage_close\b.*?\nEND \$\$;", LEDGER, re.DOTALL)
 NAME = "usage_event_number_is_given_once"
 
 
@@ -45,5 +45,5 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunPython(by_tenant, by_month),
-        migrations.RunSQL(CLOSE.group() if CLOSE else "", migrations.RunSQL.noop),
+        migrations.RunSQL(CLOSE, migrations.RunSQL.noop),
     ]
