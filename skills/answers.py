@@ -46,11 +46,11 @@ class Answer:
             return ""
         if event.type == "message_delta":
             self.stop_reason = str(delta.get("stop_reason") or "")
-        elif delta.get("type") == "text_delta" and isinstance(delta.get("text"), str):
-            self.parts.append(delta["text"])
+        elif delta.get("type") == "text_delta" and isinstance(text := delta.get("text"), str):
+            self.parts.append(text)
             if len(self.parts) > _MOST_PARTS:  # a small text of its own takes several times its length
                 self.parts = [self.text]
-            return str(delta["text"])
+            return text
         elif delta.get("type") == "citations_delta" and isinstance(delta.get("citation"), dict):
             self.citations += citations({"citations": [delta["citation"]]})
         return ""

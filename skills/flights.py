@@ -120,8 +120,8 @@ class Flight(ABC, Generic[Said]):
         """Say that there is no answer."""
 
     @abstractmethod
-    async def read(self, event: StreamEvent) -> None:
-        """Take in one upstream event of the attempt under way."""
+    async def read(self, events: list[StreamEvent]) -> None:
+        """Take in upstream events of the attempt under way, as many as came together."""
 
     async def pursue(
         self, body: dict[str, Any], reservation: ledger.Reservation, *, fallbacks: Sequence[str] = ()
@@ -277,9 +277,9 @@ class Flight(ABC, Generic[Said]):
             return self.failed(SkillgateError("The platform failed to complete this run."))
 
     async def _read_all(self, call: "claude.Call") -> None:
-        async with aclosing(call.events()) as events:
-            async for event in events:
-                await self.read(event)
+        async with aclosing(call.pieces()) as pieces:
+            async for events in pieces:
+                await self.read(events)
 
     async def _settle(self, reservation: ledger.Reservation, call: "claude.Call", *, registration: ExitStack) -> None:
         closing = call.observed.closing(reservation.admission, book=self.admitted.book, on=reservation.opened_at.date())

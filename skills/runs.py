@@ -183,12 +183,14 @@ class Run(Flight[RunEvent]):
         """Say that the run has no answer."""
         return RunFailed(self.id, error, self.usage)
 
-    async def read(self, event: StreamEvent) -> None:
+    async def read(self, events: list[StreamEvent]) -> None:
         """Gather the answer and pass on text as it comes."""
-        text = self._answer.see(event)
-        if text and self._order.version.is_text and not self._is_classifying:
-            self.is_heard = True  # also by the guard alone, which cannot take back what it has heard
-            await self._say_text(text if self._guard is None else self._guard.hear(text))
+        is_passed_on = self._order.version.is_text and not self._is_classifying
+        for event in events:
+            text = self._answer.see(event)
+            if text and is_passed_on:
+                self.is_heard = True  # also by the guard alone, which cannot take back what it has heard
+                await self._say_text(text if self._guard is None else self._guard.hear(text))
 
     def begin_anew(self) -> None:
         """Forget an answer that nobody heard."""

@@ -109,9 +109,10 @@ class StepCall(Flight[Ended]):
         """Say that there is no answer."""
         return RunFailed(self._ask.held.run_id, error, self.usage)
 
-    async def read(self, event: StreamEvent) -> None:
+    async def read(self, events: list[StreamEvent]) -> None:
         """Gather the answer."""
-        self._answer.see(event)
+        for event in events:
+            self._answer.see(event)
 
     def _misfit(self, unfit: answers.Unfit) -> Misfit:
         misfit = Misfit(unfit.message, reason="output_invalid")

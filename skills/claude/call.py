@@ -2,10 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
+import orjson
 from django.conf import settings
 
 from kit import clock, sse
@@ -15,6 +16,7 @@ from skills.claude.client import client
 from skills.claude.events import StreamEvent
 from skills.claude.observation import Observation
 from skills.claude.places import Place
+from skills.claude.sdk import Reply
 
 _HIDDEN = ("thinking", "redacted_thinking")
 _PIECE_BYTES = 4_096  # decoded at a time: whoever reads slowly holds no more of decoded events than this
@@ -41,24 +43,19 @@ class Call:
         self._within = settings.CLAUDE_TOTAL_SECONDS if within is None else within
         self.observed = Observation()
 
-    async def events(self) -> AsyncGenerator[StreamEvent, None]:
-        """Make the call and yield its events up to `message_stop`, in at most `within` seconds.
+    async def pieces(self) -> AsyncGenerator[list[StreamEvent], None]:
+        """Make the call and yield its events up to `message_stop`, those that came together at once.
 
-        Raises the errors of `kit.errors` that upstream faults map to. However it ends, also by
-        cancellation, `observed` is complete afterwards.
+        It takes at most `within` seconds. Raises the errors of `kit.errors` that upstream faults map to. However it
+        ends, also by cancellation, `observed` is complete afterwards.
         """
         seen = self.observed
         seen.started_at = seen.last_seen_at = clock.monotonic()
         try:
             async with asyncio.timeout(min(self._within, settings.CLAUDE_FIRST_TOKEN_SECONDS)) as patience:
-                async with aclosing(self._read()) as pieces:
-                    async for events in pieces:
-                        for event in events:
-                            had_output = seen.first_output_at is not None
-                            self._observe(event)
-                            if not had_output and seen.first_output_at is not None:
-                                self._allow_all(patience)
-                            yield event
+                async with aclosing(self._read(patience)) as pieces:
+                    async for piece in pieces:
+                        yield piece
             if not seen.is_finished:
                 raise self._fail(faults.truncated())
         except faults.broken() as raised:
@@ -82,27 +79,46 @@ class Call:
         elapsed = clock.monotonic() - self.observed.started_at
         patience.reschedule(asyncio.get_running_loop().time() + max(0.0, self._within - elapsed))
 
-    async def _read(self) -> AsyncGenerator[Iterator[StreamEvent], None]:
-        """Yield the events as they come, those of a piece together; of a large piece only a part is ever decoded."""
-        sdk = await client(self._place.key)
-        decoder = sse.Decoder()
-        self.observed.is_sent = True
-        reply = await sdk.stream(
-            _ENCODER.encode({**self._body, "stream": True}).encode("utf-8", "replace"),
-            headers={**self._headers, "x-client-reference": self._reference},
-        )
+    async def _read(self, patience: asyncio.Timeout) -> AsyncGenerator[list[StreamEvent], None]:
+        """Yield the events as they come; of a large piece only a part is ever decoded."""
+        reply, decoder = await self._asked(), sse.Decoder()
         try:
-            self.observed.request_id = reply.headers.get("request-id", "")[:128]
-            self._place.heed(reply.headers)
-            async for chunk in reply:
+            while chunk := await reply.read():
                 for start in range(0, len(chunk), _PIECE_BYTES):
-                    yield _events(decoder, chunk[start : start + _PIECE_BYTES])
+                    seen: list[StreamEvent] = []
+                    try:
+                        self._take_in(decoder.feed(chunk[start : start + _PIECE_BYTES]), seen, patience)
+                    except (SkillgateError, ValueError):
+                        yield seen  # what came before the fault
+                        raise
+                    yield seen
         finally:
             await reply.aclose()
 
+    async def _asked(self) -> Reply:
+        sdk = await client(self._place.key)
+        body = _encoded({**self._body, "stream": True})
+        self.observed.is_sent = True
+        reply = await sdk.stream(body, headers={**self._headers, "x-client-reference": self._reference})
+        self.observed.request_id = reply.request_id
+        self._place.heed(reply.headers)
+        return reply
+
+    def _take_in(self, sent: list[sse.ServerSentEvent], seen: list[StreamEvent], patience: asyncio.Timeout) -> None:
+        """Decode and note events one by one, and put them to `seen`."""
+        observed = self.observed
+        observed.last_seen_at = clock.monotonic()
+        had_output = observed.first_output_at is not None
+        for one in sent:
+            if one.data:
+                event = StreamEvent(one.event, _object(one.data), one.data)
+                self._observe(event)
+                seen.append(event)
+        if not had_output and observed.first_output_at is not None:
+            self._allow_all(patience)
+
     def _observe(self, event: StreamEvent) -> None:
         seen = self.observed
-        seen.last_seen_at = clock.monotonic()
         if event.type == "content_block_delta":
             self._see_delta(event.data.get("delta"))
         elif event.type == "content_block_start":
@@ -124,8 +140,8 @@ class Call:
             seen.first_output_at = seen.last_seen_at
         if isinstance(delta, dict):
             for name in _DELTA_TEXTS:
-                if isinstance(delta.get(name), str):
-                    seen.output_bytes += len(delta[name].encode(errors="surrogatepass"))
+                if isinstance(text := delta.get(name), str):
+                    seen.output_bytes += len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
     def _see_block(self, block: Any) -> None:
         if isinstance(block, dict):
@@ -137,14 +153,18 @@ class Call:
         return fault.error
 
 
-def _events(decoder: sse.Decoder, piece: bytes) -> Iterator[StreamEvent]:
-    for event in decoder.feed(piece):
-        if event.data:
-            yield StreamEvent(type=event.event, data=_object(event.data), raw=event.data)
+def _encoded(body: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError:  # half a surrogate pair, or a number of more than 64 bits
+        return _ENCODER.encode(body).encode("utf-8", "replace")
 
 
 def _object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:  # half a surrogate pair, as parts of a text may bring it
+        value = json.loads(text)
     if not isinstance(value, dict):
         raise json.JSONDecodeError("a stream event is an object", text, 0)
     return value

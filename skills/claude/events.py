@@ -1,11 +1,9 @@
 """What Claude's answers consist of."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEvent:
+class StreamEvent(NamedTuple):
     """One event of the Messages API's stream: its type, its JSON, and the JSON as it came."""
 
     type: str

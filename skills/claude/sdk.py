@@ -4,7 +4,7 @@ Its headers, its authentication, its HTTP client and its errors are the SDK's ow
 through is its `post`, which would parse a body that is finished (docs/decisions/0007).
 """
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -76,30 +76,39 @@ class Claude(anthropic.AsyncAnthropic):
     async def _refusal(self, reply: "Reply") -> anthropic.APIStatusError:
         """Read an answer that is no success and make the SDK's error of it."""
         try:
-            content = b"".join([piece async for piece in reply])
+            content = b""
+            while piece := await reply.read():
+                content += piece
         finally:
             await reply.aclose()
-        kept = {name: value for name, value in reply.headers.items() if name not in _OF_THE_TRANSFER}
+        kept = {name: value for name, value in reply.headers.items() if name.lower() not in _OF_THE_TRANSFER}
         response = httpx2.Response(reply.status, headers=kept, content=content, request=self._as_asked())
         return self._make_status_error_from_response(response)
 
 
 class Reply:
-    """The answer to a request for a message: its headers by names in lower case, and its body as it comes in."""
+    """The answer to a request for a message: its headers, by names in any case, and its body as it comes in."""
 
     __slots__ = ("_response", "headers", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
-        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.raw_headers}
+        self.headers = response.headers
 
-    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body in pieces. Raises what the SDK's transport raises."""
-        read = self._response.content.read
-        with map_aiohttp_exceptions():
-            while piece := await read(_PIECE_BYTES):
-                yield piece
+    @property
+    def request_id(self) -> str:
+        """The provider's name for the request, in at most 128 characters that can be stored."""
+        said: str = self.headers.get("request-id", "")
+        return (said if said.isascii() else said.encode("utf-8", "surrogateescape").decode("latin-1"))[:128]
+
+    async def read(self) -> bytes:
+        """Return the next piece of the body; nothing at its end. Raises what the SDK's transport raises."""
+        try:
+            return await self._response.content.read(_PIECE_BYTES)
+        except Exception:
+            with map_aiohttp_exceptions():
+                raise
 
     async def aclose(self) -> None:
         """Let go of it: a connection on which more would come is closed."""

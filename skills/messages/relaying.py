@@ -73,13 +73,14 @@ async def _guarded(caller: Caller, body: Json) -> RelayGuard | None:
 async def complete(relay: "Relay") -> Json:
     """Wait for the whole message. Raises the error a failed call ended with."""
     gathered = Accumulation()
-    async with aclosing(relay.events()) as events:
-        async for said in events:
-            if isinstance(said, SkillgateError):
-                raise said
-            gathered.see(said.data)
-            if said.type == "message_stop":
-                return gathered.message()
+    async with aclosing(relay.batches()) as batches:
+        async for batch in batches:
+            for said in batch:
+                if isinstance(said, SkillgateError):
+                    raise said
+                gathered.see(said.data)
+                if said.type == "message_stop":
+                    return gathered.message()
     raise Unavailable("The call ended without an answer. Try again.")
 
 
@@ -131,15 +132,17 @@ class Relay(Flight[Relayed]):
         """Say that the answer ends here."""
         return error
 
-    async def read(self, event: StreamEvent) -> None:
-        """Pass an event on."""
-        if event.type == "message_stop":
-            self._stop = event
-        else:
+    async def read(self, events: list[StreamEvent]) -> None:
+        """Pass events on."""
+        for event in events:
+            if event.type == "message_stop":
+                self._stop = event
+            else:
+                self.is_heard = True
+                for said in self._passed(event):
+                    await self.say(said)
+        if self.is_heard:
             self._said_at = clock.monotonic()
-            self.is_heard = True
-            for said in self._passed(event):
-                await self.say(said)
 
     def _passed(self, event: StreamEvent) -> list[StreamEvent]:
         """What of an event may go out by now, by the tenant's guardrails; raises `OutputBlocked`."""
