@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from prometheus_client import Gauge
 
@@ -19,6 +19,7 @@ OPEN = Gauge(
 _MOST_FAILURES = 3
 _SHORTEST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 5.0
+_NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 class Breaker:
@@ -49,14 +50,16 @@ class Breaker:
         self._is_probing = self._opens_at is not None
         return True
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
+    def watched(self) -> AbstractContextManager[None]:
         """Take a probe that ends without a report, such as a cancelled one, for a failed one."""
-        is_probe = self._is_probing  # while closed there is none, and while open only the probe comes here
+        return self._watched_probe() if self._is_probing else _NOTHING  # while open only the probe comes here
+
+    @contextmanager
+    def _watched_probe(self) -> Iterator[None]:
         try:
             yield
         finally:
-            if is_probe and self._is_probing:
+            if self._is_probing:
                 self._is_probing = False
                 self._open()
 

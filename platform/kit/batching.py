@@ -7,6 +7,7 @@ way is flushed at once, so an idle lane adds no wait. The queue is bounded and h
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from prometheus_client import Counter, Histogram
@@ -22,22 +23,13 @@ BATCH_SIZE = Histogram(
 )
 BATCH_WAIT = Histogram(
     "skillgate_batch_wait_seconds",
-    "Time an item waits before its batch is flushed.",
+    "Time the first item of a batch, which waits longest, waits before the batch is flushed.",
     ["lane"],
     buckets=(0.001, 0.005, 0.02, 0.1, 0.5, 2.5),
 )
 BATCH_REFUSED = Counter(
     "skillgate_batch_refused_total", "Items refused because the lane was full or late.", ["lane", "why"]
 )
-
-
-class _Waiting(Generic[Item, Result]):
-    __slots__ = ("future", "item", "since")
-
-    def __init__(self, item: Item, *, since: float) -> None:
-        self.item = item
-        self.since = since
-        self.future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
 
 class Lane(Generic[Item, Result]):
@@ -67,7 +59,7 @@ class Lane(Generic[Item, Result]):
         self._most_waiting = most_waiting
         self._patience = patience
         self._most_stuck = most_stuck
-        self._queue: OrderedDict[_Waiting[Item, Result], None] = OrderedDict()
+        self._queue: OrderedDict[asyncio.Future[Result], tuple[Item, float]] = OrderedDict()  # and since when it waits
         self._under_way: set[asyncio.Task[None]] = set()
         self._awaited: asyncio.Task[None] | None = None  # the flush that the next one waits for
         self._size = BATCH_SIZE.labels(name)
@@ -83,80 +75,78 @@ class Lane(Generic[Item, Result]):
         if len(self._queue) >= self._most_waiting:
             BATCH_REFUSED.labels(self._name, "full").inc()
             raise Unavailable("Too many calls are waiting to be admitted. Try again shortly.", retry_after=1)
-        waiting: _Waiting[Item, Result] = _Waiting(item, since=clock.monotonic())
-        self._queue[waiting] = None
-        self._go_on()
-        deadline = asyncio.get_running_loop().call_later(within, self._expire, waiting)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Result] = loop.create_future()
+        self._queue[answer] = item, clock.monotonic()
+        if self._awaited is None:
+            self._go_on()
+        deadline = loop.call_later(within, self._expire, answer)
         try:
-            return await waiting.future
+            return await answer
         except asyncio.CancelledError:
-            self._disown(waiting)
+            self._disown(item, answer)
             raise
         finally:
             deadline.cancel()
 
-    def _expire(self, waiting: _Waiting[Item, Result]) -> None:
-        self._queue.pop(waiting, None)
-        if not waiting.future.done():
+    def _expire(self, answer: "asyncio.Future[Result]") -> None:
+        self._queue.pop(answer, None)
+        if not answer.done():
             BATCH_REFUSED.labels(self._name, "late").inc()
-            waiting.future.set_exception(
+            answer.set_exception(
                 Unavailable("The ledger did not answer in time; nothing was spent. Try again.", retry_after=2)
             )
 
-    def _disown(self, waiting: _Waiting[Item, Result]) -> None:
-        self._queue.pop(waiting, None)
+    def _disown(self, item: Item, answer: "asyncio.Future[Result]") -> None:
+        self._queue.pop(answer, None)
         # Cancelled between the answer and its reading: the answer is there and nobody will have it.
-        if not waiting.future.cancelled() and waiting.future.exception() is None:
-            self._abandoned(waiting.item, waiting.future.result())
+        if not answer.cancelled() and answer.exception() is None:
+            self._abandoned(item, answer.result())
 
     def _go_on(self) -> None:
         """Flush what waits, unless a flush is waited for or too many are stuck."""
         if self._queue and self._awaited is None and len(self._under_way) <= self._most_stuck:
-            flushing = self._awaited = asyncio.create_task(self._deliver())
+            loop = asyncio.get_running_loop()
+            flushing = self._awaited = loop.create_task(self._deliver())
             self._under_way.add(flushing)
-            patience = asyncio.get_running_loop().call_later(self._patience, self._wait_no_more, flushing)
-            flushing.add_done_callback(lambda ended: self._ended(ended, patience))
+            patience = loop.call_later(self._patience, self._wait_no_more, flushing)
+            flushing.add_done_callback(partial(self._ended, patience))
 
     def _wait_no_more(self, flushing: asyncio.Task[None]) -> None:
         if self._awaited is flushing:
             self._awaited = None
             self._go_on()
 
-    def _ended(self, flushing: asyncio.Task[None], patience: asyncio.TimerHandle) -> None:
+    def _ended(self, patience: asyncio.TimerHandle, flushing: asyncio.Task[None]) -> None:
         patience.cancel()
         self._under_way.discard(flushing)
         if self._awaited is flushing:
             self._awaited = None
         self._go_on()
 
-    def _take(self) -> list[_Waiting[Item, Result]]:
-        now = clock.monotonic()
-        batch: list[_Waiting[Item, Result]] = []
-        while self._queue and len(batch) < self._most_items:
-            waiting, _ = self._queue.popitem(last=False)
-            self._wait.observe(now - waiting.since)
-            batch.append(waiting)
-        return batch
-
     async def _deliver(self) -> None:
-        batch = self._take()
-        if not batch:  # all of it was cancelled meanwhile
+        if not self._queue:  # all of it was cancelled meanwhile
             return
+        _, (_, since) = next(iter(self._queue.items()))
+        self._wait.observe(clock.monotonic() - since)
+        batch = [self._queue.popitem(last=False) for _ in range(min(len(self._queue), self._most_items))]
         self._size.observe(len(batch))
-        answers: list[Result | Exception] = [Unavailable("The process is stopping. Try again.")] * len(batch)
+        outcomes: list[Result | Exception] = []
         try:
-            answers = await self._flush([waiting.item for waiting in batch])
+            outcomes = await self._flush([item for _, (item, _) in batch])
         except Exception as fault:  # noqa: BLE001 - whatever went wrong belongs to the callers that wait for it
-            answers = [fault] * len(batch)
+            outcomes = [fault] * len(batch)
         finally:
-            for waiting, answer in zip(batch, answers, strict=True):
-                self._answer(waiting, answer)
+            if not outcomes:  # cancelled
+                outcomes = [Unavailable("The process is stopping. Try again.")] * len(batch)
+            for (answer, (item, _)), outcome in zip(batch, outcomes, strict=True):
+                self._answer(item, answer, outcome)
 
-    def _answer(self, waiting: _Waiting[Item, Result], answer: Result | Exception) -> None:
-        if waiting.future.done():
-            if not isinstance(answer, Exception):
-                self._abandoned(waiting.item, answer)
-        elif isinstance(answer, Exception):
-            waiting.future.set_exception(answer)
+    def _answer(self, item: Item, answer: "asyncio.Future[Result]", outcome: Result | Exception) -> None:
+        if answer.done():
+            if not isinstance(outcome, Exception):
+                self._abandoned(item, outcome)
+        elif isinstance(outcome, Exception):
+            answer.set_exception(outcome)
         else:
-            waiting.future.set_result(answer)
+            answer.set_result(outcome)
