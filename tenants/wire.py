@@ -6,17 +6,18 @@ answer after `LIMITS_TIMEOUT_SECONDS`, and opens a breaker so that the next call
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
-from redis.exceptions import NoScriptError
+from redis.exceptions import ResponseError
 
-from kit import clock, traces
+from kit import clock, lines, traces
 from kit import redis as kit_redis
 from kit.batching import Lane
 from kit.errors import Unavailable
+from kit.lines import Line
 from tenants.breaker import Breaker
 
 Subject = TypeVar("Subject", bound=Hashable)
@@ -46,7 +47,7 @@ class Script(Generic[Subject]):
         text: str,
         *,
         lane: str,
-        keys: Callable[[Subject], tuple[str, ...]],
+        keys: Callable[[Subject], tuple[Argument, ...]],
         abandoned: Callable[[Subject, tuple[Argument, ...], Any], None] | None = None,
         most_together: int = 64,
         longest_wait: float = 2.0,
@@ -63,9 +64,9 @@ class Script(Generic[Subject]):
         self.steps = steps
         self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Wire[Subject]]] = WeakKeyDictionary()
 
-    async def run(self, subject: Subject, *arguments: Argument) -> Any:
-        """Return the script's answer, or raise `Trouble`."""
-        return await self._wire().run((subject, arguments))
+    def run(self, subject: Subject, *arguments: Argument) -> Coroutine[Any, Any, Any]:
+        """Return, when awaited, the script's answer, or raise `Trouble`."""
+        return self._wire().run((subject, arguments))
 
     def seconds_to_probe(self) -> float:
         """Return how long it is until Redis is tried again; 0 while it works."""
@@ -84,6 +85,7 @@ class _Wire(Generic[Subject]):
 
     def __init__(self, script: Script[Subject]) -> None:
         self._script = script
+        self._line: Line | None = None  # at hand, while nobody asks by it
         self.breaker = Breaker(script.name)
         self._lane: Lane[Order[Subject], Any] = Lane(
             script.lane,
@@ -136,18 +138,38 @@ class _Wire(Generic[Subject]):
         raise Trouble  # unreachable: the last attempt returns or raises
 
     async def _send(self, orders: list[Order[Subject]]) -> list[Any]:
-        answers = await self._evaluate(orders)
-        missing = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        """Ask by the line at hand, which is kept when all was answered; a second one at a time has a line of its own."""
+        line, self._line = self._line, None
+        if line is not None and not line.is_open:
+            await line.close()
+            line = None
+        line = line or await lines.connect()
+        try:
+            with traces.span("EVALSHA", kind="client", db__system__name="redis", db__operation__name="EVALSHA"):
+                answers = await self._evaluate(orders, line)
+        except BaseException:
+            await line.close()
+            raise
+        if self._line is None:
+            self._line = line
+        else:
+            await line.close()
+        return answers
+
+    async def _evaluate(self, orders: list[Order[Subject]], line: Line) -> list[Any]:
+        script = self._script
+        commands = []
+        for subject, arguments in orders:
+            keys = script.keys(subject)
+            commands.append(("EVALSHA", script.sha, len(keys), *keys, *arguments))
+        answers = await line.ask(commands)
+        missing = [index for index, answer in enumerate(answers) if _is_unknown_script(answer)]
         if missing:
-            await kit_redis.client().script_load(self._script.text)
-            for index, answer in zip(missing, await self._evaluate([orders[index] for index in missing]), strict=True):
+            await line.ask([("SCRIPT", "LOAD", script.text)])
+            for index, answer in zip(missing, await line.ask([commands[index] for index in missing]), strict=True):
                 answers[index] = answer
         return answers
 
-    async def _evaluate(self, orders: list[Order[Subject]]) -> list[Any]:
-        async with kit_redis.client().pipeline(transaction=False) as pipeline:
-            for subject, arguments in orders:
-                keys = self._script.keys(subject)
-                pipeline.evalsha(self._script.sha, len(keys), *keys, *arguments)
-            with traces.span("EVALSHA", kind="client", db__system__name="redis", db__operation__name="EVALSHA"):
-                return await pipeline.execute(raise_on_error=False)
+
+def _is_unknown_script(answer: Any) -> bool:
+    return isinstance(answer, ResponseError) and str(answer).startswith("NOSCRIPT")

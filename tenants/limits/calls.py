@@ -89,8 +89,9 @@ async def _finish(caller: Caller, *, tokens: int, requests: int, call_id: str) -
     while len(_ended) > _MOST_ENDED:
         _ended.popitem(last=False)
     allowance = _allowance(caller)
-    share = allowance.share(settings.PROCESS_COUNT)
-    _shares.finish(caller.family_id, allowance=share, tokens=tokens, requests=requests, call_id=call_id)
+    if caller.family_id in _shares:
+        share = allowance.share(settings.PROCESS_COUNT)
+        _shares.finish(caller.family_id, allowance=share, tokens=tokens, requests=requests, call_id=call_id)
     try:
         await shared.finish(caller.family_id, allowance=allowance, tokens=tokens, requests=requests, call_id=call_id)
     except shared.Trouble:

@@ -43,6 +43,10 @@ class Shares:
         self._families: dict[int, _Family] = {}
         self._lock = threading.Lock()
 
+    def __contains__(self, family_id: int) -> bool:
+        """Whether anything of a family was counted here."""
+        return family_id in self._families
+
     def take(self, family_id: int, *, allowance: Allowance, tokens: int, call_id: str) -> Verdict:
         """Admit a call and charge it, or refuse it and charge nothing; a known call is admitted again."""
         with self._lock:

@@ -1,6 +1,7 @@
 """Counting in Redis: one script decides, by Redis's clock; calls that arrive together go in one round trip."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +36,15 @@ def seconds_to_probe() -> float:
 
 
 def _verdict(answer: bytes) -> Verdict:
-    admitted, running, *instants = answer.split()
-    at, requests_ahead, tokens_ahead, requests_wait, tokens_wait = (float(micros) / 1e6 for micros in instants)
-    return Verdict(
-        admitted != b"0",
-        datetime.fromtimestamp(at, tz=UTC),
-        int(running),
-        requests_ahead,
-        tokens_ahead,
-        requests_wait,
-        tokens_wait,
-    )
+    admitted, running, at, *seconds = answer.split()
+    instant = datetime.fromtimestamp(float(at) / 1e6, tz=UTC)
+    return Verdict(admitted != b"0", instant, int(running), *[float(micros) / 1e6 for micros in seconds])
 
 
-def _keys(family_id: int) -> tuple[str, ...]:
+@lru_cache(maxsize=4_096)
+def _keys(family_id: int) -> tuple[bytes, ...]:
     # One hash slot for a family, so that the script also runs on a cluster.
-    return tuple(f"sg:lim:{{f:{family_id}}}:{part}" for part in ("requests", "tokens", "leases", "charges"))
+    return tuple(f"sg:lim:{{f:{family_id}}}:{part}".encode() for part in ("requests", "tokens", "leases", "charges"))
 
 
 def _undo(family_id: int, order: tuple[Argument, ...], answer: Any) -> None:

@@ -1,15 +1,14 @@
 """What counting says about one call, wherever it was counted."""
 
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 MINUTE = 60.0
 LEASE_SECONDS = 60.0
 ROUNDING = 1e-6  # of one request or token; a shorter wait is an artefact of arithmetic
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """What a family may use; a whole minute's worth may come at once."""
 
     requests: int
@@ -25,8 +24,7 @@ class Allowance:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The state after the decision, in seconds: how far use is ahead of the rate, and how long this call would wait."""
 
     is_admitted: bool

@@ -159,3 +159,24 @@ async def test_while_redis_is_away_a_call_over_the_share_is_told_to_try_later(
     assert raised.value.details["would_pass"] == {"largest_tokens": 1000}
     assert int(raised.value.headers["Retry-After"]) >= 1
     assert (await limits.take(caller, tokens=1000, call_id="b")).source == "local"
+
+
+async def test_calls_go_by_one_connection_and_by_another_when_redis_has_closed_it(own_valkey: Valkey) -> None:
+    caller = a_caller(requests_per_minute=1000, concurrent_calls=1000)
+
+    await admitted_of(caller, calls=20)
+    await admitted_of(caller, calls=20)
+    before = connections(own_valkey)
+    own_valkey.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await asyncio.sleep(0.05)
+    after = await admitted_of(caller, calls=20)
+
+    assert (before, connections(own_valkey)) == (1, 1)
+    assert {made.source for made in after} == {"shared"}
+
+
+def connections(valkey: Valkey) -> int:
+    """How many connections are open beside the one that asks."""
+    found = valkey.command("CLIENT", "LIST")
+    assert isinstance(found, list | bytes)
+    return len(found if isinstance(found, list) else found.splitlines()) - 1
