@@ -6,7 +6,6 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-from channels.routing import ProtocolTypeRouter
 from django.core.asgi import get_asgi_application
 
 Scope = MutableMapping[str, Any]
@@ -17,7 +16,6 @@ _pages = get_asgi_application()  # sets Django up; only after it may application
 
 from config import lifetime  # noqa: E402
 from config.handlers import ApiHandler  # noqa: E402
-from kit import doorway  # noqa: E402
 from kit.access import Observed  # noqa: E402
 from kit.middleware import is_api  # noqa: E402
 from skills import consumers, mcp  # noqa: E402
@@ -26,28 +24,31 @@ _api = ApiHandler()
 _mcp = mcp.Gate()
 
 
-async def _http(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["path"].rstrip("/") == "/mcp":
-        await _mcp(scope, receive, send)
-        return
-    is_program = is_api(scope["path"]) or scope["path"] == "/metrics"
-    if is_program and scope["method"] == "POST":
-        await doorway.enter()
-    handler: Any = _api if is_program else _pages  # Django's stubs want a dict for a scope
-    await handler(scope, receive, send)
+def _routed(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    """Begin what serves a request or a socket: no layer of its own."""
+    path: str = scope["path"]
+    serves: Any
+    if scope["type"] == "websocket":
+        serves = consumers.websocket
+    elif path.rstrip("/") == "/mcp":
+        serves = _mcp
+    else:
+        serves = _api if is_api(path) or path == "/metrics" else _pages
+    begun: Awaitable[None] = serves(scope, receive, send)
+    return begun
 
 
 class Application:
     """The whole platform as one ASGI application; `startup` and `shutdown` frame a server's life."""
 
     def __init__(self) -> None:
-        self._router = Observed(ProtocolTypeRouter({"http": _http, "websocket": consumers.websocket}))
+        self._observed = Observed(_routed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await lifetime.lifespan(receive, send)
         else:
-            await self._router(scope, receive, send)
+            await self._observed(scope, receive, send)
 
     async def startup(self) -> None:
         """Start what runs beside requests."""

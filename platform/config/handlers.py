@@ -2,111 +2,142 @@
 
 import asyncio
 import io
+from contextlib import aclosing
 from functools import lru_cache
 from typing import Any
 
-from asgiref.sync import SyncToAsync, ThreadSensitiveContext, iscoroutinefunction, sync_to_async
+from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.core.exceptions import RequestAborted
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
-from django.core.handlers.exception import convert_exception_to_response
-from django.http import HttpRequest
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.exception import response_for_exception
+from django.core.signals import request_finished
 from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch, resolve, set_script_prefix
 
-from kit.middleware import request_ids
+from config.requests import ApiRequest
+from kit import access, doorway, middleware, request_ids
 
 _AT_ONCE_SECONDS = 0.2
 _LONGEST_KNOWN_PATH = 200
 
 
 class ApiHandler(ASGIHandler):
-    """Request ids around the view, and nothing else: sessions, CSRF and messages belong to pages.
+    """An id for the request, the view, and nothing else: sessions, CSRF and messages belong to pages.
 
-    Django sends `request_started` and `request_finished` to receivers that look after the ORM's connections of a
-    thread, and starts that thread for it. API views speak to Postgres on the event loop, so here the signals are
-    sent only where a view has used a thread.
+    Django starts a thread for each request and sends `request_started` and `request_finished` to receivers that look
+    after that thread's connections of the ORM. API views speak to Postgres on the event loop, so here there is a
+    thread, and a signal that ends it, only for a view that blocks.
     """
 
+    request_class = ApiRequest
+
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT001, FBT002 - Django's signature
-        """Build the chain; Django's own would hop to a thread for each of eight classes."""
+        """Build no chain: what is done around a view is done here."""
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
-        inner: Any = self  # the stubs leave out what is called next
-        respond = convert_exception_to_response(inner._get_response_async)  # noqa: SLF001 - Django's own chain ends there
-        self._middleware_chain = convert_exception_to_response(request_ids(respond))
 
-    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request; a client that leaves cancels it."""
         handler: Any = self  # the stubs leave out the parts of Django's handler
-        try:
-            body = await self._body(receive)
-        except RequestAborted:
-            return
-        try:
-            if prefix := get_script_prefix(scope):
-                set_script_prefix(prefix)
-            request, refusal = handler.create_request(scope, body)
-            if request is None:
-                await handler.send_response(refusal, send)
-            else:
-                await self._answer_unless_left(request, receive, send)
-        finally:
-            body.close()
-
-    async def _body(self, receive: Any) -> Any:
-        """Return the body as a file: in memory when it came in one piece, else as Django keeps it."""
-        first: dict[str, Any] | None = await receive()
-        if first is not None and first["type"] == "http.request" and not first.get("more_body"):
-            return io.BytesIO(first.get("body", b""))
-
-        async def again() -> Any:
-            nonlocal first
-            message, first = first, None
-            return message if message is not None else await receive()
-
-        handler: Any = self
-        return await handler.read_body(again)
-
-    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        """Answer a request; Django's own would also log a refusal, in a thread, which the access log tells of anyway."""
-        respond: Any = self._middleware_chain
-        response: HttpResponseBase = await respond(request)
-        closing: Any = response
-        closing._resource_closers.append(request.close)  # noqa: SLF001 - as Django's own does
-        return response
-
-    async def _get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        """Find the view and call it; an `async def` one directly, as no middleware of a view's stands between."""
-        match, is_async = _found(request.path_info)
-        if not is_async:
-            handler: Any = super()
-            blocking: HttpResponseBase = await handler._get_response_async(request)  # noqa: SLF001 - Django's own
-            return blocking
-        request.resolver_match = match
-        response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
-        return response
-
-    async def _answer_unless_left(self, request: HttpRequest, receive: Any, send: Any) -> None:
+        if scope["method"] == "POST":
+            await doorway.enter()
+        first = await receive()
+        if first["type"] == "http.request" and not first.get("more_body"):
+            body = io.BytesIO(first.get("body", b""))
+        else:
+            try:
+                body = await _whole_body(first, receive, handler)
+            except RequestAborted:
+                return
         leaving = _Leaving(receive)
         try:
-            await self._answer(request, send)
+            request, refusal = handler.create_request(scope, body)
+            response = refusal if request is None else await self._respond(request)
+            await self._send(response, request, send)
         except asyncio.CancelledError:
             if not leaving.takes_back():
                 raise
         finally:
             leaving.listen_no_more()
+            body.close()
 
-    async def _answer(self, request: HttpRequest, send: Any) -> None:
-        handler: Any = self
-        response = await handler.run_get_response(request)
-        if not response.streaming and response.content:
-            response.headers.setdefault("Content-Length", str(len(response.content)))
+    async def _respond(self, request: ApiRequest) -> HttpResponseBase:
+        """Find the view and call it, directly if it is an `async def` one; what it raises is answered, too."""
+        token = middleware.begin(request)
         try:
-            await handler.send_response(response, send)
+            if request.script_name:  # a proxy serves this below a path of its own
+                set_script_prefix(request.script_name)
+            refusal = middleware.refuse_host(request)
+            if refusal is not None:
+                return refusal
+            match, is_async = _found(request.path_info)
+            request.resolver_match = match
+            access.note(route=match.route)
+            if not is_async:
+                return await self._block(request)
+            response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
+        except Exception as error:  # noqa: BLE001 - as Django does around each of its middleware
+            answer: Any = sync_to_async(response_for_exception, thread_sensitive=False)
+            response = await answer(request, error)
         finally:
-            await _close(response)
+            request_ids.current.reset(token)
+        return response
+
+    async def _block(self, request: ApiRequest) -> HttpResponseBase:
+        """Call a view that blocks, in a thread of its own, which gives back its connections when it ends."""
+        handler: Any = super()
+        async with ThreadSensitiveContext():
+            try:
+                response: HttpResponseBase = await handler._get_response_async(request)  # noqa: SLF001 - Django's own
+            finally:
+                await sync_to_async(request_finished.send)(sender=type(self))
+        return response
+
+    async def _send(self, response: HttpResponseBase, request: ApiRequest | None, send: Any) -> None:
+        """Send an answer as Django does, with its headers encoded in one go."""
+        handler: Any = self
+        answer: Any = response
+        try:
+            head = _head(answer, request)
+            await send({"type": "http.response.start", "status": answer.status_code, "headers": head})
+            if not answer.streaming:
+                for chunk, is_last in handler.chunk_bytes(answer.content):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
+                return
+            async with aclosing(aiter(answer)) as parts:
+                async for part in parts:
+                    for chunk, _ in handler.chunk_bytes(part):
+                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body"})
+        finally:
+            for close in answer._resource_closers:  # noqa: SLF001 - `close` would send Django's signal as well
+                close()
+            answer.closed = True
+
+
+def _head(response: Any, request: ApiRequest | None) -> list[tuple[bytes, bytes]]:
+    headers = dict(response.headers._store)  # noqa: SLF001 - by name in lower case: the name and the value
+    if request is not None:
+        headers["request-id"] = ("request-id", request.request_id)
+        headers["x-request-id"] = ("X-Request-ID", request.request_id)
+    if not response.streaming and response.content and "content-length" not in headers:
+        headers["content-length"] = ("Content-Length", str(len(response.content)))
+    lines = list(headers.values()) + [
+        ("Set-Cookie", one.output(header="").strip()) for one in response.cookies.values()
+    ]
+    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in lines]
+
+
+async def _whole_body(first: dict[str, Any], receive: Any, handler: Any) -> Any:
+    """Return a body that comes in pieces, as Django keeps it; raises `RequestAborted`."""
+    left = [first]
+
+    async def again() -> Any:
+        return left.pop() if left else await receive()
+
+    return await handler.read_body(again)
 
 
 def _found(path: str) -> tuple[ResolverMatch, bool]:
@@ -151,15 +182,3 @@ class _Leaving:
         if message["type"] == "http.disconnect" and self._answering is not None:
             self._is_told = True
             self._answering.cancel()
-
-
-async def _close(response: HttpResponseBase) -> None:
-    context = SyncToAsync.thread_sensitive_context.get(None)
-    if isinstance(context, ThreadSensitiveContext) and context in SyncToAsync.context_to_thread_executor:
-        await sync_to_async(response.close)()
-        return
-    closing: Any = response
-    closers, closing._resource_closers = closing._resource_closers, []  # noqa: SLF001 - `close` would send the signal
-    for close in closers:
-        close()
-    closing.closed = True

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
+from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port, validate_host
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
@@ -41,9 +44,9 @@ def request_ids(get_response: Responder) -> Callable[[HttpRequest], HttpResponse
     if iscoroutinefunction(get_response):
 
         async def middleware(request: HttpRequest) -> HttpResponseBase:
-            token = _begin(request)
+            token = begin(request)
             try:
-                refusal = _refuse_host(request)
+                refusal = refuse_host(request)
                 return _signed(refusal or await get_response(request), request)
             finally:
                 ids.current.reset(token)
@@ -51,23 +54,24 @@ def request_ids(get_response: Responder) -> Callable[[HttpRequest], HttpResponse
         return middleware
 
     def sync_middleware(request: HttpRequest) -> HttpResponseBase:
-        token = _begin(request)
+        token = begin(request)
         try:
-            return _signed(_refuse_host(request) or get_response(request), request)
+            return _signed(refuse_host(request) or get_response(request), request)
         finally:
             ids.current.reset(token)
 
     return sync_middleware
 
 
-def _begin(request: Any) -> Any:
+def begin(request: Any) -> Any:
+    """Give a request its id, and return the token that `request_ids.current` is reset with at its end."""
     request.request_id = ids.accept(request.META.get("HTTP_X_REQUEST_ID"))
     return ids.current.set(request.request_id)
 
 
-def _refuse_host(request: HttpRequest) -> HttpResponse | None:
-    """Django's own check comes later and answers in HTML."""
-    if not is_api(request.path_info):
+def refuse_host(request: HttpRequest) -> HttpResponse | None:
+    """Refuse an API call to a false host; Django's own check comes later and answers in HTML."""
+    if not is_api(request.path_info) or _is_ours(request.META.get("HTTP_HOST", ""), tuple(settings.ALLOWED_HOSTS)):
         return None
     try:
         request.get_host()
@@ -75,6 +79,12 @@ def _refuse_host(request: HttpRequest) -> HttpResponse | None:
         error = InvalidRequest("The Host header names no host of this platform.")
         return envelope_response(error, request_id=request_id_of(request))
     return None
+
+
+@lru_cache(maxsize=64)
+def _is_ours(host: str, allowed: tuple[str, ...]) -> bool:
+    domain, _ = split_domain_port(host)
+    return bool(domain) and validate_host(domain, allowed)
 
 
 def _signed(response: HttpResponseBase, request: Any) -> HttpResponseBase:

@@ -90,7 +90,7 @@ class MonthFileView(AsyncAPIView):
         _query(request, "")
         wanted = _month(month, name="month")
         if name == _STATEMENT:
-            document = await sync_to_async(_statement)(caller.tenant_id, wanted)
+            document = await sync_to_async(_statement, thread_sensitive=False)(caller.tenant_id, wanted)
             return HttpResponse(document, content_type="application/pdf", headers=_named(f"{wanted:%Y-%m}-{name}"))
         kind = _FILES.get(name)
         if kind is None:
@@ -128,7 +128,10 @@ def _named(name: str) -> dict[str, str]:
 
 
 def _statement(tenant_id: int, month: date) -> bytes:
-    return documents.render(Tenant.objects.get(pk=tenant_id), month, now=clock.now())
+    try:
+        return documents.render(Tenant.objects.get(pk=tenant_id), month, now=clock.now())
+    finally:
+        connection.close()  # this thread's own: nobody else would
 
 
 def _export(tenant_id: int, kind: Kind, month: date) -> Export:
