@@ -8,7 +8,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import aclosing
 from typing import Any, Generic, Literal, TypeVar
 
 from django.conf import settings
@@ -77,7 +77,7 @@ class Flight(ABC, Generic[Said]):
 
     def begin(self) -> None:
         """Set the flight going."""
-        loops.start(self._drive(), name=f"run {self.admitted.call_id}")
+        loops.start(self._drive(), name="run")
 
     def end(self, error: SkillgateError) -> None:
         """End the flight early; what was produced is billed, once."""
@@ -106,9 +106,11 @@ class Flight(ABC, Generic[Said]):
         """Return the last thing the flight says, to which it says nothing else before; None without one."""
         self._is_end_enough = True
         last = None
-        async with aclosing(self.events()) as events:
-            async for said in events:
+        try:
+            while (said := await self._queue.get()) is not None:
                 last = said
+        finally:
+            self._leave()
         return last
 
     @abstractmethod
@@ -161,8 +163,7 @@ class Flight(ABC, Generic[Said]):
             headers=self.upstream_headers,
             within=max(0.0, self._gives_up_at - clock.monotonic()),
         )
-        with ExitStack() as registration:
-            registration.enter_context(inflight.leased(reservation, call_id=self.admitted.call_id))
+        with inflight.leased(reservation, call_id=self.admitted.call_id) as lease:
             observing.begun(reservation, body)
             self._upstream = asyncio.create_task(self._read_all(call))
             if self._ended_by is not None:
@@ -171,7 +172,7 @@ class Flight(ABC, Generic[Said]):
             self._fault = call.observed.fault
             place.report(self._fault, is_answered=call.observed.prompt is not None)
             place.leave()
-            await self._settle(reservation, call, registration=registration)
+            await self._settle(reservation, call, lease=lease)
         if self._ended_by is not None:
             raise self._ended_by
         if self._upstream.cancelled():  # the total time ran out while a slow reader was waited for
@@ -186,7 +187,7 @@ class Flight(ABC, Generic[Said]):
     async def close_unused(self, state: Literal["settled", "released"]) -> None:
         """Close the first usage event without an attempt: `settled` for an answer from elsewhere."""
         closing = ledger.Closing(state=state)
-        settling = loops.start(_settled(self.admitted.reservation, closing, ExitStack()), name="settle without a call")
+        settling = loops.start(_settled(self.admitted.reservation, closing), name="settle without a call")
         await asyncio.wait({settling}, timeout=SETTLE_SECONDS)
 
     async def say(self, said: Said | None) -> None:
@@ -281,22 +282,19 @@ class Flight(ABC, Generic[Said]):
             async for events in pieces:
                 await self.read(events)
 
-    async def _settle(self, reservation: ledger.Reservation, call: "claude.Call", *, registration: ExitStack) -> None:
-        closing = call.observed.closing(reservation.admission, book=self.admitted.book, on=reservation.opened_at.date())
+    async def _settle(self, reservation: ledger.Reservation, call: "claude.Call", *, lease: inflight.Lease) -> None:
+        book, on = self.admitted.book, reservation.opened_at.date()
+        closing = call.observed.closing(reservation.admission, book=book, on=on)
         observing.ended(reservation, closing)
         self.usage = self.usage.with_attempt(
             closing.tokens,
             cost_micros=closing.cost_micros,
             is_estimated=closing.state == "estimated",
-            saved_micros=self.admitted.book.saved(
-                reservation.admission.model, closing.tokens, on=reservation.opened_at.date()
-            ),
+            saved_micros=book.saved(reservation.admission.model, closing.tokens, on=on),
         )
         if self.admitted.purse is not None:
             self.admitted.purse.spend(tokens=closing.tokens.total, micros=closing.cost_micros)
-        settling = loops.start(
-            _settled(reservation, closing, registration.pop_all()), name=f"settle {reservation.event_id}"
-        )
+        settling = loops.start(_settled(reservation, closing, lease.keep()), name="settle")
         if call.observed.is_finished and self.is_last_attempt:
             await self._refund()  # beside the settlement: they do not wait for each other
         await asyncio.wait({settling}, timeout=SETTLE_SECONDS)
@@ -304,6 +302,11 @@ class Flight(ABC, Generic[Said]):
             settling.result()
 
 
-async def _settled(reservation: ledger.Reservation, closing: ledger.Closing, registration: ExitStack) -> None:
-    with registration:
+async def _settled(
+    reservation: ledger.Reservation, closing: ledger.Closing, lease: inflight.Lease | None = None
+) -> None:
+    try:
         await ledger.settle(reservation, closing)
+    finally:
+        if lease is not None:
+            lease.end()

@@ -7,8 +7,8 @@ The control channel tells at once; the heartbeat finds out without Redis.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -30,21 +30,59 @@ End = Callable[[SkillgateError], None]
 _Name = tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
 class _Run:
-    """One under way."""
+    """One under way, as long as the block lasts."""
 
-    caller: Caller
-    end: End
+    __slots__ = ("_call_id", "_expiry", "caller", "end")
+
+    def __init__(self, caller: Caller, *, call_id: str, end: End) -> None:
+        self.caller = caller
+        self.end = end
+        self._call_id = call_id
+        self._expiry: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        here = _here()
+        here.runs[self._call_id] = self
+        self._expiry = _at_expiry(self.caller, self.end)
+        if here.ended_at and here.has_just_ended(self.caller):
+            self.end(AuthenticationFailed())
+
+    def __exit__(self, *_: object) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        del _here().runs[self._call_id]
 
 
-@dataclass(frozen=True, slots=True)
-class _Lease:
-    """Of a usage event that is open: until it is closed, which may be long after the run's end."""
+class Lease:
+    """Of a usage event that is open; it lasts as long as the block, or when it is kept until `end`."""
 
-    reservation: Reservation
-    call_id: str
-    closed: asyncio.Future[None]
+    __slots__ = ("_here", "_is_kept", "call_id", "reservation")
+
+    def __init__(self, reservation: Reservation, *, call_id: str) -> None:
+        self.reservation = reservation
+        self.call_id = call_id
+        self._here = _here()
+        self._is_kept = False
+
+    def __enter__(self) -> "Lease":
+        self._here.leases[self.reservation.event_id] = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_kept:
+            self.end()
+
+    def keep(self) -> "Lease":
+        """Let it outlast its block: an event may be closed long after its run's end."""
+        self._is_kept = True
+        return self
+
+    def end(self) -> None:
+        """Renew it no more."""
+        del self._here.leases[self.reservation.event_id]
+        if not self._here.leases:
+            self._here.emptied.set()
 
 
 @dataclass(slots=True)
@@ -52,7 +90,8 @@ class _Here:
     """What is under way in one event loop, and of whose end it was told a moment ago."""
 
     runs: dict[str, _Run] = field(default_factory=dict)
-    leases: dict[UUID, _Lease] = field(default_factory=dict)
+    leases: dict[UUID, Lease] = field(default_factory=dict)
+    emptied: asyncio.Event = field(default_factory=asyncio.Event)
     ended_at: dict[_Name, float] = field(default_factory=dict)
 
     def note_end(self, name: _Name) -> None:
@@ -81,33 +120,14 @@ def _here() -> _Here:
     return here
 
 
-@contextmanager
-def running(caller: Caller, *, call_id: str, end: End) -> Iterator[None]:
+def running(caller: Caller, *, call_id: str, end: End) -> AbstractContextManager[None]:
     """Call `end(error)` if a run, which lasts as long as the block, must stop early."""
-    here = _here()
-    here.runs[call_id] = _Run(caller, end)
-    expiry = _at_expiry(caller, end)
-    if here.ended_at and here.has_just_ended(caller):
-        end(AuthenticationFailed())
-    try:
-        yield
-    finally:
-        if expiry is not None:
-            expiry.cancel()
-        del here.runs[call_id]
+    return _Run(caller, call_id=call_id, end=end)
 
 
-@contextmanager
-def leased(reservation: Reservation, *, call_id: str) -> Iterator[None]:
-    """Keep the lease of a run's usage event renewed inside the block."""
-    leases = _here().leases
-    closed = asyncio.get_running_loop().create_future()
-    leases[reservation.event_id] = _Lease(reservation, call_id, closed)
-    try:
-        yield
-    finally:
-        del leases[reservation.event_id]
-        closed.set_result(None)
+def leased(reservation: Reservation, *, call_id: str) -> Lease:
+    """Keep the lease of a run's usage event renewed inside the block, or until it is ended."""
+    return Lease(reservation, call_id=call_id)
 
 
 def count() -> int:
@@ -117,9 +137,10 @@ def count() -> int:
 
 async def idle() -> None:
     """Return once no usage event is open in the running loop."""
-    leases = _here().leases
-    while leases:
-        await asyncio.wait({lease.closed for lease in leases.values()}, return_when=asyncio.ALL_COMPLETED)
+    here = _here()
+    while here.leases:
+        here.emptied.clear()
+        await here.emptied.wait()
 
 
 def end_all(error: SkillgateError) -> None:

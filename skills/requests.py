@@ -229,6 +229,8 @@ def _image_ceiling(model: str) -> int:
 
 
 def _listed(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return value
     if isinstance(value, str | dict) or not isinstance(value, Iterable):
         return [] if value is None else [value]
     return list(value)

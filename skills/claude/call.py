@@ -140,13 +140,13 @@ class Call:
             seen.first_output_at = seen.last_seen_at
         if isinstance(delta, dict):
             for name in _DELTA_TEXTS:
-                if isinstance(text := delta.get(name), str):
+                if name in delta and isinstance(text := delta[name], str):
                     seen.output_bytes += len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
     def _see_block(self, block: Any) -> None:
         if isinstance(block, dict):
             self.observed.has_hidden_output |= block.get("type") in _HIDDEN
-            self.observed.output_bytes += len(json.dumps(block))
+            self.observed.output_bytes += len(_encoded(block))
 
     def _fail(self, fault: faults.Fault) -> SkillgateError:
         self.observed.fault = fault

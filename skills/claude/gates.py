@@ -32,7 +32,10 @@ _MOST_WAITING = 10_000
 _LONGEST_RETRY_AFTER = 60
 _WEIGHT = 0.1
 _FIRST_MEAN_SECONDS = 2.0
-_UNITS = ("requests", "tokens", "input-tokens", "output-tokens")
+_UNITS = tuple(
+    (f"anthropic-ratelimit-{unit}-limit", f"anthropic-ratelimit-{unit}-remaining", f"anthropic-ratelimit-{unit}-reset")
+    for unit in ("requests", "tokens", "input-tokens", "output-tokens")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,14 @@ class Gate:
 
     def heed(self, headers: Mapping[str, str], *, now: datetime | None = None) -> None:
         """Cap the bound by how little Claude's headers say is left, as long as it is little."""
-        told = [(share, unit) for unit in _UNITS if (share := _share(headers, unit)) is not None]
+        told = [
+            (share, reset)
+            for limit, remaining, reset in _UNITS
+            if limit in headers and (share := _share(headers[limit], headers.get(remaining, ""))) is not None
+        ]
         if told and min(told)[0] < _SCARCE:
-            share, unit = min(told)
-            left = _seconds_until(headers.get(f"anthropic-ratelimit-{unit}-reset", ""), now=now or clock.now())
+            share, reset = min(told)
+            left = _seconds_until(headers.get(reset, ""), now=now or clock.now())
             self._told = _Told(share, at=self._monotonic(), whole_after=min(left, _RECOVERY_SECONDS))
 
     def _bound_at(self, moment: float) -> int:
@@ -174,11 +181,10 @@ class Gate:
         )
 
 
-def _share(headers: Mapping[str, str], unit: str) -> float | None:
+def _share(limit: str, remaining: str) -> float | None:
     try:
-        limit = int(headers[f"anthropic-ratelimit-{unit}-limit"])
-        return int(headers[f"anthropic-ratelimit-{unit}-remaining"]) / limit if limit > 0 else None
-    except (KeyError, ValueError):
+        return int(remaining) / int(limit) if int(limit) > 0 else None
+    except ValueError:
         return None
 
 

@@ -13,6 +13,8 @@ MAX_FAULTS = 5
 _SMALL_ENOUGH_TO_LIST = 2_000  # Listing faults costs time for each; a huge value gets its first one only.
 _LONGEST_NAME = 40
 _LONGEST_MESSAGE = 300
+_MOST_KNOWN = 512
+_known: dict[int, tuple[dict[str, Any], jsonschema_rs.Draft202012Validator]] = {}
 
 
 def validate(schema: dict[str, Any], value: Any, *, at: str = "") -> None:
@@ -21,7 +23,7 @@ def validate(schema: dict[str, Any], value: Any, *, at: str = "") -> None:
     The error carries `path` (JSON pointer of the first fault, under `at`) and `errors`: up to five
     `{path, message}`.
     """
-    validator = compiled(text_of(schema))
+    validator = _validator(schema)
     try:
         if validator.is_valid(value):
             return
@@ -31,6 +33,16 @@ def validate(schema: dict[str, Any], value: Any, *, at: str = "") -> None:
     found = [{"path": at + path, "message": message} for path, message in map(_worded, errors)]
     first = found[0]
     raise InvalidRequest(f"{first['path'] or 'The value'}: {first['message']}", path=first["path"], errors=found)
+
+
+def _validator(schema: dict[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    """Schemas are not changed once they are used; writing one out to look it up costs more than checking by it."""
+    known = _known.get(id(schema))
+    if known is None or known[0] is not schema:
+        while len(_known) >= _MOST_KNOWN:
+            _known.pop(next(iter(_known)), None)
+        known = _known[id(schema)] = (schema, compiled(text_of(schema)))
+    return known[1]
 
 
 def with_defaults(schema: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
