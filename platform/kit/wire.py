@@ -3,15 +3,17 @@
 DRF imports from here while it is being imported itself, so nothing here may import `rest_framework.views`.
 """
 
-import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
+from http.cookies import SimpleCookie
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.http import Http404
+from django.http import Http404, HttpResponse
+from django.http.response import HttpResponseBase, ResponseHeaders
 from django.utils.http import parse_header_parameters
 from rest_framework import exceptions
 from rest_framework.negotiation import BaseContentNegotiation
@@ -23,6 +25,7 @@ from kit import errors, strict_json
 from kit.errors import SkillgateError
 
 JSON = "application/json"
+_LONGEST_KNOWN_HEADER = 200
 _ZERO_QUALITY = re.compile(r"q\s*=\s*0(\.0*)?")
 
 _BY_STATUS: dict[int, tuple[type[SkillgateError], str]] = {
@@ -46,7 +49,7 @@ class StrictJSONParser(BaseParser):
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
         """Read the body and return what it says."""
-        if _parameter(media_type, "charset") not in {"", "utf-8", "utf8"}:
+        if media_type != JSON and _parameter(media_type, "charset") not in {"", "utf-8", "utf8"}:
             raise error_for(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         view = (parser_context or {}).get("view")
         limit = getattr(view, "max_body_bytes", None) or settings.MAX_BODY_BYTES
@@ -61,8 +64,44 @@ class StrictJSONRenderer(JSONRenderer):
         self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
     ) -> bytes:
         """Write `data` as JSON."""
-        text = json.dumps(data, cls=self.encoder_class, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode("utf-8", "replace")
+        return encode(data)
+
+
+def encode(data: Any) -> bytes:
+    """Write JSON as it leaves: `StrictJSONRenderer` without a view."""
+    return _ENCODER.encode(data).encode("utf-8", "replace")
+
+
+_ENCODER = JSONRenderer.encoder_class(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+class JSONAnswer(HttpResponse):
+    """JSON with headers of our own making: Django's way is made for what strangers put into headers.
+
+    A server checks them once more for line breaks.
+    """
+
+    _charset = None
+    _reason_phrase = None
+    _handler_class = None
+    closed = False
+
+    def __init__(self, content: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """Put together what Django's two constructors would."""
+        self.status_code = status
+        self.cookies = SimpleCookie()
+        self._container = [content]
+        self._resource_closers: list[Any] = []
+        self.headers = ResponseHeaders({})
+        stored: Any = self.headers
+        named = {"Content-Type": JSON, **(headers or {})}
+        stored._store = {name.lower(): (name, value) for name, value in named.items()}  # noqa: SLF001 - as in `put`
+
+
+def put(response: HttpResponseBase, name: str, value: str) -> None:
+    """Set a header whose name and value are ours and plain."""
+    headers: Any = response.headers
+    headers._store[name.lower()] = (name, value)  # noqa: SLF001 - setting it the public way converts it four times
 
 
 class Negotiation(BaseContentNegotiation):
@@ -80,7 +119,7 @@ class Negotiation(BaseContentNegotiation):
         """
         header = request.headers.get("accept", "").lower()
         produces = getattr((request.parser_context or {}).get("view"), "produces", ())
-        if not header or any(_accepts(header, media_type) for media_type in produces):
+        if not header or _accepts_any(header, produces):
             return renderers[0], renderers[0].media_type
         found = next((one for one in renderers if not produces and _accepts(header, one.media_type.lower())), None)
         if found is None:
@@ -134,6 +173,18 @@ def _parameter(media_type: str | None, name: str) -> str:
         return "unreadable"
     value = parameters.get(name, "")
     return value.lower() if isinstance(value, str) else "unreadable"
+
+
+def _accepts_any(header: str, media_types: tuple[str, ...]) -> bool:
+    """Say whether one of the types may be sent; clients send the same few headers again and again."""
+    if len(header) > _LONGEST_KNOWN_HEADER:
+        return any(_accepts(header, media_type) for media_type in media_types)
+    return _known_to_accept(header, media_types)
+
+
+@lru_cache(maxsize=256)
+def _known_to_accept(header: str, media_types: tuple[str, ...]) -> bool:
+    return any(_accepts(header, media_type) for media_type in media_types)
 
 
 def _accepts(header: str, media_type: str) -> bool:

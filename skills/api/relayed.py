@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from kit import loops, sse
 from kit.errors import SkillgateError
 from kit.middleware import request_id_of
-from kit.wire import JSON, StrictJSONRenderer
+from kit.wire import JSON, encode
 from skills import idempotency, messages
 from skills.api import retries
 from skills.api.opening import EVENT_STREAM
@@ -131,7 +131,7 @@ async def _record(relay: Relay, tape: _Tape, *, claim: Claim, request: Request) 
             last = said
     if isinstance(last, SkillgateError) and not tape.frames:
         tape.error = last
-        kept = Kept(last.status, JSON, StrictJSONRenderer().render(last.envelope(request_id=request_id_of(request))))
+        kept = Kept(last.status, JSON, encode(last.envelope(request_id=request_id_of(request))))
         ending: tuple[bytes, ...] = ()
     else:
         ending = () if last is None else (_frame(last, request=request),)

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from kit import loops
 from kit.errors import SkillgateError
 from kit.middleware import request_id_of
-from kit.wire import JSON, StrictJSONRenderer
+from kit.wire import JSON, JSONAnswer, encode
 from skills import idempotency
 from skills.idempotency import Claim, Kept, UnderWay
 from tenants.keys import Caller
@@ -104,5 +104,4 @@ def _rendered(answer: Answer, request: Request) -> HttpResponse:
     if answer.error is not None:
         content = answer.error.envelope(request_id=request_id_of(request))
         status, headers = answer.error.status, {**headers, **answer.error.headers}
-    body = StrictJSONRenderer().render(content)
-    return HttpResponse(body, status=status, content_type=JSON, headers=headers)
+    return JSONAnswer(encode(content), status=status, headers=headers)
