@@ -6,14 +6,15 @@ in time, callers get `Unavailable` and nothing has happened.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
 from django.conf import settings
 from django.db import connections
+from psycopg import AsyncCursor
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
@@ -21,6 +22,7 @@ from kit import loops, traces
 from kit.errors import Unavailable
 
 Connection = psycopg.AsyncConnection[DictRow]
+Cursor = AsyncCursor[DictRow]
 Pool = AsyncConnectionPool[Connection]
 Answer = TypeVar("Answer")
 
@@ -29,6 +31,7 @@ _STATEMENT_TIMEOUT_MS = 15_000
 ANSWER_SECONDS = 2.5
 _TRACED_CHARACTERS = 500
 _left: set[asyncio.Future[Any]] = set()
+_UNREACHABLE = "The database cannot be reached right now; nothing was done. Try again."
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed)
 
 
@@ -73,14 +76,6 @@ async def close() -> None:
         await found.close()
 
 
-@contextmanager
-def _unavailable_when_lost() -> Iterator[None]:
-    try:
-        yield
-    except _LOST as lost:
-        raise Unavailable("The database cannot be reached right now; nothing was done. Try again.") from lost
-
-
 @asynccontextmanager
 async def connection() -> AsyncIterator[Connection]:
     """Lend an autocommitting connection whose rows are dicts.
@@ -88,20 +83,16 @@ async def connection() -> AsyncIterator[Connection]:
     Raises `Unavailable` when Postgres is down, is lost during the statement, or when no
     connection comes free within `POOL_TIMEOUT_SECONDS`.
     """
-    with _unavailable_when_lost():
+    try:
         async with (await pool()).connection() as lent:
             yield lent
+    except _LOST as lost:
+        raise Unavailable(_UNREACHABLE) from lost
 
 
 async def fetch_all(query: str, parameters: Any = None, *, within: float | None = ANSWER_SECONDS) -> list[DictRow]:
     """Run one statement and return all its rows; `within` as `answered` has it."""
-
-    async def work() -> list[DictRow]:
-        with _traced(query):
-            async with connection() as lent:
-                return await (await lent.execute(query.encode(), parameters)).fetchall()
-
-    return await answered(work(), within=within)
+    return await answered(_run(query, parameters, AsyncCursor.fetchall), within=within)
 
 
 async def fetch_one(query: str, parameters: Any = None, *, within: float | None = ANSWER_SECONDS) -> DictRow | None:
@@ -112,13 +103,25 @@ async def fetch_one(query: str, parameters: Any = None, *, within: float | None 
 
 async def execute(query: str, parameters: Any = None) -> int:
     """Run one statement and return how many rows it touched."""
+    return await answered(_run(query, parameters, _rowcount), within=ANSWER_SECONDS)
 
-    async def work() -> int:
+
+async def _run(query: str, parameters: Any, read: Callable[[Cursor], Awaitable[Answer]]) -> Answer:
+    """Run one statement as `connection` would have it, without its context managers: those cost as much as the rest."""
+    try:
         with _traced(query):
-            async with connection() as lent:
-                return (await lent.execute(query.encode(), parameters)).rowcount
+            found = await pool()
+            lent = await found.getconn()
+            try:
+                return await read(await lent.execute(query.encode(), parameters))
+            finally:
+                await found.putconn(lent)
+    except _LOST as lost:
+        raise Unavailable(_UNREACHABLE) from lost
 
-    return await answered(work(), within=ANSWER_SECONDS)
+
+async def _rowcount(cursor: Cursor) -> int:
+    return cursor.rowcount
 
 
 def _traced(query: str) -> Any:
@@ -140,6 +143,8 @@ async def answered(work: Coroutine[Any, Any, Answer], *, within: float | None) -
     A stalled server does not even answer the request to cancel, so its connection is left to a task
     of its own. None waits for as long as it takes: for statements whose outcome must be known.
     """
+    if within is None:
+        return await work
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=within)

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
+import psycopg
 import pytest
 
 from kit import pg
@@ -173,6 +175,17 @@ async def test_a_refusal_refuses_only_its_call(prices: None) -> None:
     assert (admitted, refused) == ([30, 30, 30, 10], [90, 80, 50])
     assert account(desk)["reserved_tokens"] == 100
     assert [event["number"] for event in events(desk)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("foreign", [{"request_id": "half a pair: \ud800"}, {"micros": 10**30}])
+async def test_what_postgres_cannot_hold_is_refused_alone(foreign: dict[str, Any], desk: Desk) -> None:
+    outcomes = await asyncio.gather(
+        desk.reserve(10), desk.reserve(10, **foreign), desk.reserve(10), return_exceptions=True
+    )
+
+    assert isinstance(outcomes[1], psycopg.DataError)
+    assert [isinstance(outcome, ledger.Reservation) for outcome in outcomes] == [True, False, True]
+    assert [event["number"] for event in events(desk)] == [1, 2]
 
 
 async def test_calls_of_several_tenants_in_one_batch_are_each_its_own(prices: None) -> None:

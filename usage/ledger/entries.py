@@ -79,11 +79,11 @@ def admission_row(caller: Caller, admission: Admission, *, ordinal: int) -> dict
     """Render an admission as SQL's `usage_call`."""
     return {
         "ordinal": ordinal,
-        "id": str(admission.event_id),
+        "id": admission.event_id,
         "tenant_id": caller.tenant_id,
         "key_id": caller.key_id,
         "family_id": caller.family_id,
-        "run_id": str(admission.run_id),
+        "run_id": admission.run_id,
         "attempt": admission.attempt,
         "purpose": admission.purpose,
         "request_id": admission.request_id,
@@ -92,7 +92,7 @@ def admission_row(caller: Caller, admission: Admission, *, ordinal: int) -> dict
         "skill_version": admission.skill_version,
         "model": admission.model,
         "route": admission.route[:LONGEST_ROUTE],
-        "tokens": admission.tokens,
+        "tokens": admission.input_tokens + admission.output_tokens,
         "output_tokens": admission.output_tokens,
         "micros": admission.micros,
         "price_version": admission.price_version,
@@ -105,8 +105,8 @@ def closing_row(reservation: Reservation, closing: Closing, *, ordinal: int) -> 
     tokens = closing.tokens
     return {
         "ordinal": ordinal,
-        "id": str(reservation.event_id),
-        "month": reservation.month.isoformat(),
+        "id": reservation.admission.event_id,
+        "month": reservation.month,
         "tenant_id": reservation.caller.tenant_id,
         "state": closing.state,
         "input_tokens": tokens.input,

@@ -3,10 +3,11 @@
 import asyncio
 import json
 import logging
-from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+import orjson
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
@@ -32,8 +33,7 @@ _REFUSED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Reserve:
+class Reserve(NamedTuple):
     """One call that asks to be admitted."""
 
     caller: Caller
@@ -45,8 +45,7 @@ class Reserve:
         return self.caller.tenant_id
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(NamedTuple):
     """One event that is to be closed."""
 
     reservation: Reservation
@@ -108,10 +107,17 @@ async def _apply(entries: list[Entry]) -> list[Answer]:
             reserves.append(admission_row(entry.caller, entry.admission, ordinal=ordinal))
     rows = await pg.fetch_all(
         "SELECT * FROM usage_apply(%s::jsonb, %s::jsonb)",
-        (json.dumps(settles), json.dumps(reserves)),
+        (_json(settles), _json(reserves)),
         within=None,  # the lane's callers have their own deadline; what comes later has to be known here
     )
-    return sorted(rows, key=lambda row: int(row["ordinal"]))
+    return sorted(rows, key=itemgetter("ordinal"))
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    try:
+        return orjson.dumps(rows).decode()
+    except TypeError:  # half a surrogate pair or a huge number: Postgres says which entry it refuses
+        return json.dumps(rows, default=str)
 
 
 def _tenants(entries: list[Entry]) -> int:
