@@ -74,7 +74,7 @@ class ApiHandler(ASGIHandler):
                 return refusal
             match, is_async = _found(request.path_info)
             request.resolver_match = match
-            access.note(route=match.route)
+            access.note(route=match.route, request_id=request.request_id)
             if not is_async:
                 return await self._block(request)
             response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)

@@ -297,7 +297,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "kit.logs.formatter", "is_pretty": _LOG_FORMAT == "pretty"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {"stderr": {"class": "kit.logs.Stderr", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("SKILLGATE_LOG_LEVEL", default="WARNING")},
     "loggers": {
         "skillgate": {"level": "INFO"},

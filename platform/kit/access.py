@@ -6,6 +6,7 @@ Whoever works for the request adds what it learns with `note`: the route, the te
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -58,8 +59,9 @@ class Observed:
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
                 noted["status"] = message["status"]
-                noted["first_byte_ms"] = _milliseconds(began)
-                noted.setdefault("request_id", _request_id(message))
+                noted["first_byte_ms"] = _milliseconds(clock.monotonic() - began)
+                if "request_id" not in noted:
+                    noted["request_id"] = _request_id(message)
             elif message["type"] == "websocket.accept":
                 noted["status"] = 101
             await send(message)
@@ -68,21 +70,24 @@ class Observed:
         counted = self._open[scope["type"]]
         counted.inc()
         try:
-            with _traced(scope) as span:
-                try:
-                    await self._application(scope, receive, watched)
-                finally:
-                    if span is not None:
-                        traces.tell(span, _facts(noted), error=str(noted.get("error") or ""))
+            if traces.is_on():
+                await self._trace(scope, receive, watched, noted)
+            else:
+                await self._application(scope, receive, watched)
         finally:
             counted.dec()
             _notes.reset(token)
-            _tell(scope, noted, began=began)
+            _tell(scope, noted, seconds=clock.monotonic() - began)
+
+    async def _trace(self, scope: Scope, receive: Receive, send: Send, noted: Mapping[str, Any]) -> None:
+        with _span(scope) as span:
+            try:
+                await self._application(scope, receive, send)
+            finally:
+                traces.tell(span, _facts(noted), error=str(noted.get("error") or ""))
 
 
-def _traced(scope: Mapping[str, Any]) -> Any:
-    if not traces.is_on():
-        return traces.span("")
+def _span(scope: Mapping[str, Any]) -> Any:
     method = str(scope.get("method", "WEBSOCKET"))
     carrier = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     facts = {
@@ -98,19 +103,25 @@ def _facts(noted: Mapping[str, Any]) -> dict[str, Any]:
     return {"http.response.status_code": noted.get("status"), "http.route": noted.get("route"), **own}
 
 
-def _tell(scope: Mapping[str, Any], noted: dict[str, Any], *, began: float) -> None:
+def _tell(scope: Mapping[str, Any], noted: dict[str, Any], *, seconds: float) -> None:
     route = noted.pop("route", "")
     if not route or route.startswith("^"):  # the last route takes every path that no other does
         route = _unrouted(scope)
     method = str(scope.get("method", "GET"))
     method = method if method in _METHODS else "other"
     status = int(noted.pop("status", _LEFT))
-    REQUESTS.labels(route, method, str(status)).inc()
-    SECONDS.labels(route).observe(clock.monotonic() - began)
+    requests, durations = _counted(route, method, status)
+    requests.inc()
+    durations.observe(seconds)
     if settings.LOG_REQUESTS and (route not in _QUIET or status >= 500):
         facts = {"method": method, "route": route, "path": scope["path"][:_LONGEST_PATH], "status": status}
         known = {name: fact for name, fact in noted.items() if fact is not None}
-        logs.tell(log, "request", {**facts, "duration_ms": _milliseconds(began), **known})
+        logs.tell(log, "request", {**facts, "duration_ms": _milliseconds(seconds), **known})
+
+
+@cache  # routes, methods and statuses are few
+def _counted(route: str, method: str, status: int) -> tuple[Counter, Histogram]:
+    return REQUESTS.labels(route, method, str(status)), SECONDS.labels(route)
 
 
 def _unrouted(scope: Mapping[str, Any]) -> str:
@@ -128,5 +139,5 @@ def _request_id(start: Message) -> str | None:
     return None
 
 
-def _milliseconds(since: float) -> float:
-    return round((clock.monotonic() - since) * 1000, 1)
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)

@@ -9,6 +9,5 @@ def now() -> datetime:
     return datetime.fromtimestamp(time.time(), tz=UTC)
 
 
-def monotonic() -> float:
-    """Return seconds on a clock that never goes back, for durations."""
-    return time.monotonic()
+monotonic = time.monotonic
+"""Return seconds on a clock that never goes back, for durations."""
