@@ -31,7 +31,7 @@ def begun(reservation: Reservation, body: dict[str, Any]) -> None:
 
 def ended(reservation: Reservation, closing: Closing) -> None:
     """End it with what was used."""
-    span = _open.pop(reservation.event_id, None)
+    span = _open.pop(reservation.event_id, None) if _open else None
     if span is not None:
         traces.end(span, _used(closing), error=closing.error_type)
 

@@ -8,12 +8,11 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from redis.exceptions import ResponseError
 
-from kit import clock, lines, traces
+from kit import clock, lines, loops, traces
 from kit import redis as kit_redis
 from kit.batching import Lane
 from kit.errors import Unavailable
@@ -62,7 +61,7 @@ class Script(Generic[Subject]):
         self.most_together = most_together
         self.longest_wait = longest_wait
         self.steps = steps
-        self._wires: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Wire[Subject]]] = WeakKeyDictionary()
+        self._wires: loops.Own[dict[str, _Wire[Subject]]] = loops.Own(dict)
 
     def run(self, subject: Subject, *arguments: Argument) -> Coroutine[Any, Any, Any]:
         """Return, when awaited, the script's answer, or raise `Trouble`."""
@@ -73,7 +72,7 @@ class Script(Generic[Subject]):
         return self._wire().breaker.seconds_to_probe()
 
     def _wire(self) -> "_Wire[Subject]":
-        of_loop = self._wires.setdefault(asyncio.get_running_loop(), {})
+        of_loop = self._wires.here()
         wire = of_loop.get(settings.REDIS_URL)
         if wire is None:
             wire = of_loop[settings.REDIS_URL] = _Wire(self)

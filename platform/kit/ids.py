@@ -9,19 +9,18 @@ from uuid import UUID
 
 BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _ENCODED_LENGTH = 22  # 62**22 > 2**128
+_VERSION = 0x7 << 76 | 0b10 << 62  # a UUID's version and variant
+_RANDOM = (1 << 80) - 1 - (0xF << 76 | 0b11 << 62)
 _PAIRS = tuple(first + second for first in BASE62 for second in BASE62)
 
 
 def uuid7() -> UUID:
     """Return a UUID version 7 (RFC 9562): unique, and sorted by creation time."""
-    milliseconds = time.time_ns() // 1_000_000
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (milliseconds & ((1 << 48) - 1)) << 80
-    value |= 0x7 << 76
-    value |= (random >> 68 & 0xFFF) << 64
-    value |= 0b10 << 62
-    value |= random & ((1 << 62) - 1)
-    return UUID(int=value)
+    return UUID(int=_uuid7())
+
+
+def _uuid7() -> int:
+    return time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10)) & _RANDOM | _VERSION
 
 
 def base62(number: int, *, length: int) -> str:
@@ -60,4 +59,4 @@ def secret(length: int) -> str:
 
 def request_id() -> str:
     """Return a new request id."""
-    return f"req_{base62(uuid7().int, length=_ENCODED_LENGTH)}"
+    return f"req_{base62(_uuid7(), length=_ENCODED_LENGTH)}"

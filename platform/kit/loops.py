@@ -6,8 +6,10 @@ that moment is how a connection opened lazily is closed without anyone having to
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
+Kept = TypeVar("Kept")
 _tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weakly
 
 
@@ -29,6 +31,26 @@ async def _close_when_cancelled(close: Callable[[], Awaitable[None]]) -> None:
         await asyncio.get_running_loop().create_future()
     finally:
         await close()
+
+
+class Own(Generic[Kept]):
+    """What each event loop has of its own, made when it is first asked for."""
+
+    def __init__(self, make: Callable[[], Kept]) -> None:
+        self._make = make
+        self._of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Kept] = WeakKeyDictionary()
+        self._latest: tuple[asyncio.AbstractEventLoop, Kept] | None = None  # most processes have one loop
+
+    def here(self) -> Kept:
+        """Return what the running loop has."""
+        loop, latest = asyncio.get_running_loop(), self._latest
+        if latest is not None and latest[0] is loop:
+            return latest[1]
+        kept = self._of_loops.get(loop)
+        if kept is None:
+            kept = self._of_loops[loop] = self._make()
+        self._latest = loop, kept
+        return kept
 
 
 async def end(task: asyncio.Task[None] | None) -> None:

@@ -49,7 +49,7 @@ async def until_released(desk: Desk) -> None:
 
 
 def under_way() -> int:
-    return sum(len(lane._under_way) for lane in lanes._lanes[asyncio.get_running_loop()])
+    return sum(len(lane._under_way) for lane in lanes._lanes.here())
 
 
 async def test_callers_hear_within_three_seconds_and_nothing_leaks(
@@ -70,7 +70,7 @@ async def test_callers_hear_within_three_seconds_and_nothing_leaks(
     took += await asyncio.gather(*(call() for _ in range(40)))
 
     assert max(took) < 3
-    assert all(lane.waiting == 0 for lane in lanes._lanes[asyncio.get_running_loop()])
+    assert all(lane.waiting == 0 for lane in lanes._lanes.here())
     assert len(asyncio.all_tasks()) <= tasks_before + 8
     go_on(stopped)
     await until_released(desk)

@@ -3,15 +3,15 @@
 import asyncio
 import json
 import logging
+from collections.abc import Coroutine
 from operator import itemgetter
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import orjson
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
 
-from kit import pg
+from kit import loops, pg
 from kit.batching import Lane
 from kit.errors import Unavailable
 from tenants.keys import Caller
@@ -59,19 +59,18 @@ class Settle(NamedTuple):
 
 Entry = Reserve | Settle
 Answer = dict[str, Any]
-_lanes: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Lane[Entry, Answer]]] = WeakKeyDictionary()
 
 
-async def submit(entry: Entry) -> Answer:
-    """Return the ledger's answer to an entry, once it is committed; `Unavailable` when it takes too long."""
-    loop = asyncio.get_running_loop()
-    lanes = _lanes.get(loop)
-    if lanes is None:
-        lanes = _lanes[loop] = [
-            Lane("ledger", _flush, abandoned=_abandoned, most_items=MOST_ITEMS, most_waiting=_MOST_WAITING)
-            for _ in range(_LANES)
-        ]
-    return await lanes[entry.tenant_id % _LANES].submit(entry, within=ANSWER_SECONDS)
+def submit(entry: Entry) -> Coroutine[Any, Any, Answer]:
+    """Return, when awaited, the ledger's answer to an entry once it is committed; `Unavailable` when it takes too long."""
+    return _lanes.here()[entry.tenant_id % _LANES].submit(entry, within=ANSWER_SECONDS)
+
+
+def _made() -> list[Lane[Entry, Answer]]:
+    return [
+        Lane("ledger", _flush, abandoned=_abandoned, most_items=MOST_ITEMS, most_waiting=_MOST_WAITING)
+        for _ in range(_LANES)
+    ]
 
 
 def _abandoned(entry: Entry, answer: Answer) -> None:
@@ -147,3 +146,6 @@ def _may_be_committed(lost: BaseException | None) -> bool:
         return False
     state = lost.sqlstate if isinstance(lost, psycopg.Error) else None
     return state is None or state.startswith(("08", "57P"))
+
+
+_lanes = loops.Own(_made)

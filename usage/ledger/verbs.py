@@ -99,6 +99,8 @@ async def _refuse(caller: Caller, admission: Admission, answer: lanes.Answer) ->
 
 
 def _note_overrun(reservation: Reservation, answer: lanes.Answer) -> None:
+    if not answer["over_tokens"] and not answer["over_micros"]:
+        return
     for unit in ("tokens", "micros"):
         if answer[f"over_{unit}"]:
             OVERRUN.labels(unit).inc()

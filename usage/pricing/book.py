@@ -2,7 +2,7 @@
 
 import logging
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -22,6 +22,7 @@ FLAG, REFUSE = "flag", "refuse"
 REQUIRED = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 LOADED = "prices.loaded"  # what every process is told when there is a new version
 _RELOAD_SECONDS = 60.0
+_MOST_REMEMBERED = 1_000
 _DATED = re.compile(r"-\d{8}$")
 
 
@@ -71,6 +72,7 @@ class Book:
     version: int
     bands: dict[str, tuple[Band, ...]]
     flags_unpriced: bool = False
+    _in_force: dict[tuple[str, date], list[Band]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def in_force(self, model: str, *, on: date) -> list[Band]:
         """Return a model's bands on a day, shortest prompts first.
@@ -78,6 +80,14 @@ class Book:
         A model without a price has those of the bound for such models where the policy is to flag it. Raises
         `NotAllowed` with `reason: price_unknown` when there are none.
         """
+        found = self._in_force.get((model, on))
+        if found is None:
+            if len(self._in_force) >= _MOST_REMEMBERED:
+                self._in_force.clear()
+            found = self._in_force[model, on] = self._found(model, on=on)
+        return found
+
+    def _found(self, model: str, *, on: date) -> list[Band]:
         known: tuple[Band, ...] = ()
         if model != UNPRICED:
             known = self.bands.get(model) or self.bands.get(_DATED.sub("", model)) or ()
@@ -105,10 +115,18 @@ class Book:
 
         `tier` is the service tier that upstream reported: of `batch` the prices are those of batches.
         """
-        band = [band for band in self.in_force(model, on=on) if band.prompt_from <= tokens.prompt][-1]
+        prompt = tokens.prompt
+        band = [band for band in self.in_force(model, on=on) if band.prompt_from <= prompt][-1]
         if tier == BATCH:
             return _batch_cost(band, tokens)
-        total: int = sum(getattr(tokens, token_class) * band.micros[token_class] for token_class in REQUIRED)
+        micros = band.micros
+        total = (
+            tokens.input * micros["input"]
+            + tokens.output * micros["output"]
+            + tokens.cache_write_5m * micros["cache_write_5m"]
+            + tokens.cache_write_1h * micros["cache_write_1h"]
+            + tokens.cache_read * micros["cache_read"]
+        )
         return (total + MICROS // 2) // MICROS
 
     def saved(self, model: str, tokens: Tokens, *, on: date) -> int:
