@@ -164,10 +164,11 @@ class Flight(ABC, Generic[Said]):
             within=max(0.0, self._gives_up_at - clock.monotonic()),
         )
         with inflight.leased(reservation, call_id=self.admitted.call_id) as lease:
-            observing.begun(reservation, body)
             self._upstream = asyncio.create_task(self._read_all(call))
             if self._ended_by is not None:
                 self._upstream.cancel()
+            await asyncio.sleep(0)  # it is sent first, and told of while Claude is at work
+            observing.begun(reservation, body)
             await asyncio.wait({self._upstream})
             self._fault = call.observed.fault
             place.report(self._fault, is_answered=call.observed.prompt is not None)
@@ -285,7 +286,7 @@ class Flight(ABC, Generic[Said]):
     async def _settle(self, reservation: ledger.Reservation, call: "claude.Call", *, lease: inflight.Lease) -> None:
         book, on = self.admitted.book, reservation.opened_at.date()
         closing = call.observed.closing(reservation.admission, book=book, on=on)
-        observing.ended(reservation, closing)
+        settling = loops.start(_settled(reservation, closing, lease.keep()), name="settle")
         self.usage = self.usage.with_attempt(
             closing.tokens,
             cost_micros=closing.cost_micros,
@@ -294,9 +295,12 @@ class Flight(ABC, Generic[Said]):
         )
         if self.admitted.purse is not None:
             self.admitted.purse.spend(tokens=closing.tokens.total, micros=closing.cost_micros)
-        settling = loops.start(_settled(reservation, closing, lease.keep()), name="settle")
-        if call.observed.is_finished and self.is_last_attempt:
-            await self._refund()  # beside the settlement: they do not wait for each other
+        try:
+            await asyncio.sleep(0)  # it goes to the ledger first; what follows is done while that is at work
+            if call.observed.is_finished and self.is_last_attempt:
+                await self._refund()
+        finally:
+            observing.ended(reservation, closing)
         await asyncio.wait({settling}, timeout=SETTLE_SECONDS)
         if settling.done():
             settling.result()
