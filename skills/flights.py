@@ -296,11 +296,12 @@ class Flight(ABC, Generic[Said]):
         if self.admitted.purse is not None:
             self.admitted.purse.spend(tokens=closing.tokens.total, micros=closing.cost_micros)
         try:
-            await asyncio.sleep(0)  # it goes to the ledger first; what follows is done while that is at work
-            if call.observed.is_finished and self.is_last_attempt:
-                await self._refund()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # on its way to the ledger by now: what follows is done while that is at work
         finally:
             observing.ended(reservation, closing)
+        if call.observed.is_finished and self.is_last_attempt:
+            await self._refund()
         await asyncio.wait({settling}, timeout=SETTLE_SECONDS)
         if settling.done():
             settling.result()
