@@ -9,6 +9,7 @@ Names in camel case are Twisted's, which calls them.
 
 import asyncio
 import logging
+import math
 import select
 from typing import Any
 
@@ -16,7 +17,7 @@ from twisted.web.http import HTTPChannel
 
 from kit import clock, doorway, request_ids
 from kit.errors import InvalidRequest, SkillgateError
-from server import answers, drain, limits
+from server import answers, drain, heads, limits
 from server.flow import Flow
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ class HardenedChannel(HTTPChannel):
     """Twisted's HTTP/1.1 parser with bounds on what it reads, how long it takes, and what it writes unread."""
 
     transport: Any
+    requestFactory: Any
+    timeOut: Any
     maxHeaders = limits.HEADER_COUNT
     totalHeadersSize = limits.HEADER_BYTES
     abortTimeout = limits.ABORT_SECONDS
@@ -42,10 +45,13 @@ class HardenedChannel(HTTPChannel):
         self._early: bytes | None = None  # of a request whose turn to be read has not come
         self._head = b""  # of an answer that has begun and of which nothing was sent yet
         self._room: select.poll | None = None
+        self._unasked = 0  # bytes written since the kernel was asked whether it has room
+        self._expires_at = math.inf
 
     # --- The connection ----------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
+        self._peer, self._host = self.transport.getPeer(), self.transport.getHost()
         super().connectionMade()
         self.transport.bufferSize = limits.HELD_BYTES
         self.flow.watch(self.transport)
@@ -56,6 +62,29 @@ class HardenedChannel(HTTPChannel):
         self.server.channels.discard(self)
         self.flow.resume()
         super().connectionLost(reason)
+
+    def getPeer(self) -> Any:
+        return self._peer
+
+    def getHost(self) -> Any:
+        return self._host
+
+    # Twisted would set a timer anew five times for each request; the server looks at the clock for all of them.
+
+    def setTimeout(self, period: float | None) -> float | None:
+        before: float | None = self.timeOut
+        self.timeOut = period
+        self.resetTimeout()
+        return before
+
+    def resetTimeout(self) -> None:
+        self._expires_at = math.inf if self.timeOut is None else clock.monotonic() + self.timeOut
+
+    def check_time(self, now: float) -> None:
+        """Find out whether nothing happened for too long."""
+        if self._expires_at < now:
+            self._expires_at = math.inf
+            self.timeoutConnection()
 
     @property
     def server(self) -> Any:
@@ -124,10 +153,32 @@ class HardenedChannel(HTTPChannel):
 
     def _read(self, data: bytes) -> None:
         try:
-            super().dataReceived(data)
+            super().dataReceived(self._read_head(data))
         except Exception:
             logger.exception("A request could not be read")
             self.refuse(InvalidRequest("The request is malformed."))
+
+    def _read_head(self, data: bytes) -> bytes:
+        """Read the whole of a plain head, and return what is left for Twisted, which reads any other line by line."""
+        is_new = self.line_mode and not self.requests and not self._buffer and not self._handlingRequest
+        head = heads.read(data) if is_new and self.persistent and not self._is_refused else None
+        if head is None:
+            return data
+        request = self.requestFactory(self, False)  # noqa: FBT003 - Twisted's signature: it is not queued
+        self.requests.append(request)
+        parser: Any = self  # Twisted's own types for these are not what it keeps in them
+        parser._command, parser._path, parser._version = head.method, head.target, b"HTTP/1.1"  # noqa: SLF001
+        request.requestHeaders._rawHeaders = head.headers  # noqa: SLF001 - as `addRawHeader` would leave them
+        request.is_plain = True
+        if not all(self.headerReceived(line) for line in head.framing):
+            return b""
+        self.allHeadersReceived()
+        if self.length == 0:
+            self.allContentReceived()
+        else:
+            self._HTTPChannel__first_line = 0
+            self.setRawMode()
+        return data[head.size :]
 
     def lineReceived(self, line: bytes) -> None:
         if not self._is_refused:
@@ -193,6 +244,7 @@ class HardenedChannel(HTTPChannel):
         """
         transport = self.transport
         is_alone = not transport.dataBuffer and not transport._tempDataBuffer  # noqa: SLF001 - what waits before it
+        self._unasked += len(data)
         if is_alone and transport.connected and not transport.disconnecting and self._has_room():
             sent = transport.writeSomeData(data)
             if isinstance(sent, int):  # else the connection is lost, which the reactor finds out when it writes
@@ -202,6 +254,9 @@ class HardenedChannel(HTTPChannel):
 
     def _has_room(self) -> bool:
         """Asked of the kernel, whose send buffer would take far more of a reader that stopped than `UNSENT_BYTES`."""
+        if self._unasked <= limits.UNASKED_BYTES:
+            return True
+        self._unasked = 0
         if self._room is None:
             self._room = select.poll()
             self._room.register(self.transport.fileno(), select.POLLOUT)

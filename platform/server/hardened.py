@@ -137,19 +137,21 @@ class HardenedServer(Server):
         if details is None:
             return None
         scope.setdefault("asgi", {"version": "3.0", "spec_version": "2.3"})
-        running = self.application(scope, protocol.receive, partial(self.handle_reply, protocol))
-        task = asyncio.ensure_future(running)
+        running: Any = self.application(scope, protocol.receive, partial(self.handle_reply, protocol))
+        task = asyncio.get_running_loop().create_task(running)
         details["application_instance"] = task
         task.add_done_callback(partial(self._application_ended, protocol))
-        return asyncio.Queue()
+        return None if scope["type"] == "http" else asyncio.Queue()
 
     async def handle_reply(self, protocol: Any, message: Mapping[str, Any]) -> None:
         """Write a message, and return once the reader has made room for the next."""
-        await self._wait_for_reader(protocol)
-        if self._is_connected(protocol):
-            self.check_headers_type(message)
-            protocol.handle_reply(message)
+        flow = protocol.flow
+        if flow.paused:
             await self._wait_for_reader(protocol)
+        if self._is_connected(protocol):
+            protocol.handle_reply(message)
+            if flow.paused:
+                await self._wait_for_reader(protocol)
 
     def protocol_disconnected(self, protocol: Any) -> None:
         """Note that a connection is over; its application gets a little time to end by itself."""
@@ -165,8 +167,10 @@ class HardenedServer(Server):
         details.setdefault("cancel_at", time.monotonic() + patience)
 
     def application_checker(self) -> None:
-        """Cancel, twice a second, the applications that outstayed their connections."""
+        """Twice a second, time connections out, and cancel the applications that outstayed theirs."""
         now = time.monotonic()
+        for channel in list(self.channels):
+            channel.check_time(now)
         for details in list(self.connections.values()):
             task = details.get("application_instance")
             if task is not None and details.get("cancel_at", now) < now:

@@ -13,6 +13,7 @@ LINGER_BYTES = 64 * MEBIBYTE  # what is read and thrown away so that a refused s
 SOCKET_INBOX_BYTES = MEBIBYTE
 SOCKET_INBOX_MESSAGES = 32
 UNSENT_BYTES = 32 * 1024  # in the kernel, per connection, on top of what is held here
+UNASKED_BYTES = 4 * 1024  # what is written before the kernel is asked again whether it has room
 HELD_BYTES = 16 * 1024  # per connection, before whoever writes has to wait for the reader
 
 LINGER_SECONDS = 5

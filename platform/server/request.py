@@ -8,16 +8,18 @@ Names in camel case are Twisted's, which calls them.
 # ruff: noqa: N802, N815
 
 import asyncio
+import io
 import logging
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from daphne.http_protocol import WebRequest
 from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
-from twisted.web.http import NO_BODY_CODES
+from twisted.web.http import NO_BODY_CODES, Request
 
 from kit import request_ids
 from server import answers, limits
@@ -38,17 +40,32 @@ class HardenedRequest(WebRequest):
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(channel, *args, **kwargs)
-        self._parsePOSTFormSubmission = False  # the application parses bodies, not Twisted
         self.flow = channel.flow
+        self.is_plain = False  # whether its headers were found to be in order already
         self._received_bytes = 0
         self._declared_bytes: int | None = None
         self._is_body_read = False
-        self._left = asyncio.Event()
+        self._has_left = False
+        self._left: asyncio.Event | None = None  # made for who waits for it
+
+    __hash__ = object.__hash__  # daphne's are the same, in two calls
+    __eq__ = object.__eq__
 
     # --- Reading the request -----------------------------------------------------------------------------------------
 
     def gotLength(self, length: int | None) -> None:
-        self.content = tempfile.SpooledTemporaryFile(max_size=limits.SPOOL_BYTES)  # noqa: SIM115 - Twisted closes it
+        is_small = length is not None and length <= limits.SPOOL_BYTES
+        spool = io.BytesIO if is_small else partial(tempfile.SpooledTemporaryFile, max_size=limits.SPOOL_BYTES)
+        self.content = spool()  # Twisted closes it
+
+    def parseCookies(self) -> None:
+        """Leave them to the application."""
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Take a whole request; its arguments are the application's to parse."""
+        self.method, self.uri, self.clientproto = command, path, version
+        self.path = path.partition(b"?")[0]
+        self.process()
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received_bytes += len(data)
@@ -62,7 +79,9 @@ class HardenedRequest(WebRequest):
         self.request_start = time.time()
         self.requestHeaders.removeHeader(b"daphne-root-path")  # a client must not choose our root path
         is_websocket = self._wants_websocket()
-        fault = self._header_fault() or (self._websocket_fault() if is_websocket else "")
+        fault = "" if self.is_plain else self._header_fault()
+        if is_websocket and not fault:
+            fault = self._websocket_fault()
         if fault:
             self.basic_error(400, b"Bad Request", fault)
         elif is_websocket:
@@ -74,20 +93,29 @@ class HardenedRequest(WebRequest):
 
     async def receive(self) -> dict[str, Any]:
         """Hand the application its next message: the body in pieces, then the disconnect."""
-        if not self._is_body_read and not self._left.is_set():
+        if not self._is_body_read and not self._has_left:
             chunk = self.content.read(limits.BODY_CHUNK_BYTES)
             self._is_body_read = len(chunk) < limits.BODY_CHUNK_BYTES
             return {"type": "http.request", "body": chunk, "more_body": not self._is_body_read}
-        await self._left.wait()
+        if not self._has_left:
+            self._left = self._left or asyncio.Event()
+            await self._left.wait()
         return {"type": "http.disconnect"}
 
     def send_disconnect(self) -> None:
         """Let `receive` answer that the client has left."""
-        self._left.set()
+        self._has_left = True
+        if self._left is not None:
+            self._left.set()
 
     def connectionLost(self, reason: Any) -> None:
-        self._left.set()
+        self.send_disconnect()
         super().connectionLost(reason)
+
+    def finish(self) -> None:
+        """End the answer."""
+        Request.finish(self)
+        self.server.protocol_disconnected(self)
 
     # --- Writing the answer ------------------------------------------------------------------------------------------
 

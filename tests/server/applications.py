@@ -67,6 +67,12 @@ class Application:
         names = b" ".join(name for name, _ in scope["headers"])
         await reply(send, f"root={scope['root_path']!r} ".encode() + names)
 
+    async def all(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Tells all that was understood of a request."""
+        parts = [scope[name] for name in ("method", "path", "raw_path", "query_string", "http_version")]
+        said = repr((parts, sorted(scope["headers"]), await read(receive)))
+        await reply(send, said.encode())
+
     async def slow(self, scope: Scope, receive: Any, send: Any) -> None:
         note("slow began")
         await asyncio.sleep(float(scope["query_string"] or 2))

@@ -75,6 +75,31 @@ def test_pipelined_requests_are_answered_in_order(served: Served) -> None:
     assert answer.endswith(b"hello")
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        b"Content-Length: 3\r\n",
+        b"Content-Length:  3 \r\nX-Odd:\t a:b  c \t\r\nx-odd: \xc3\xa9\r\nX-Empty:\r\nTE: trailers\r\nX_Low: no\r\n",
+        b"Transfer-Encoding: chunked\r\nCookie: a=b\r\nCookie: c=d\r\n",
+        b"content-length: 3\r\nX-Folded: a\r\n b\r\n",
+    ],
+)
+def test_a_request_means_the_same_whole_and_byte_by_byte(served: Served, headers: bytes) -> None:
+    body = b"3\r\nabc\r\n0\r\n\r\n" if b"chunked" in headers else b"abc"
+    raw = b"POST /%61ll?q=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + headers + b"\r\n" + body
+    slow = served.connect()
+    slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    whole = served.ask(raw)
+    for byte in range(len(raw)):
+        slow.sendall(raw[byte : byte + 1])
+        time.sleep(0.0005)
+    in_pieces = read_all(slow)
+
+    assert b"b'abc'" in whole
+    assert whole == in_pieces
+
+
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "BREW"])
 def test_any_method_reaches_the_application(served: Served, method: str) -> None:
     answer = served.ask(f"{method} / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
