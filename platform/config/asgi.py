@@ -26,6 +26,8 @@ _mcp = mcp.Gate()
 
 def _routed(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     """Begin what serves a request or a socket: no layer of its own."""
+    if scope["type"] == "lifespan":
+        return lifetime.lifespan(receive, send)
     path: str = scope["path"]
     serves: Any
     if scope["type"] == "websocket":
@@ -38,17 +40,8 @@ def _routed(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     return begun
 
 
-class Application:
+class Application(Observed):
     """The whole platform as one ASGI application; `startup` and `shutdown` frame a server's life."""
-
-    def __init__(self) -> None:
-        self._observed = Observed(_routed)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await lifetime.lifespan(receive, send)
-        else:
-            await self._observed(scope, receive, send)
 
     async def startup(self) -> None:
         """Start what runs beside requests."""
@@ -67,4 +60,4 @@ class Application:
         await lifetime.shutdown(seconds=seconds)
 
 
-application = Application()
+application = Application(_routed)

@@ -108,7 +108,8 @@ class ApiHandler(ASGIHandler):
                 return
             async with aclosing(aiter(answer)) as parts:
                 async for part in parts:
-                    for chunk, _ in handler.chunk_bytes(part):
+                    for start in range(0, len(part), handler.chunk_size):
+                        chunk = part[start : start + handler.chunk_size]
                         await send({"type": "http.response.body", "body": chunk, "more_body": True})
             await send({"type": "http.response.body"})
         finally:

@@ -52,7 +52,11 @@ class Observed:
         self._open = {protocol: OPEN.labels(protocol) for protocol in ("http", "websocket")}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request or socket."""
+        """Serve one request or socket; a server's life passes unobserved."""
+        counted = self._open.get(scope["type"])
+        if counted is None:
+            await self._application(scope, receive, send)
+            return
         noted: dict[str, Any] = {}
         began = clock.monotonic()
 
@@ -67,7 +71,6 @@ class Observed:
             await send(message)
 
         token = _notes.set(noted)
-        counted = self._open[scope["type"]]
         counted.inc()
         try:
             if traces.is_on():

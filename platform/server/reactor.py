@@ -1,13 +1,33 @@
 """Installs Twisted's reactor on the event loop we choose. Import this before anything of Twisted's or daphne's."""
 
-# Twisted has no types here:
-# mypy: allow-untyped-calls
+# Twisted has no types here, and its names are in camel case:
+# mypy: allow-untyped-calls, allow-subclassing-any
+# ruff: noqa: N802, N815
 
 import asyncio
 import sys
 from typing import Any
 
-from twisted.internet import asyncioreactor
+from twisted.internet import main
+from twisted.internet.asyncioreactor import AsyncioSelectorReactor
+
+
+class _Reactor(AsyncioSelectorReactor):
+    """Twisted's reactor, without the context for its own logs that it makes for each readable socket."""
+
+    _asyncioEventloop: asyncio.AbstractEventLoop
+    _readers: dict[Any, int]
+
+    def addReader(self, reader: Any) -> None:
+        """Have a socket read whenever something has come."""
+        if reader in self._readers:
+            return
+        try:
+            self._asyncioEventloop.add_reader(reader.fileno(), self._readOrWrite, reader, True)  # noqa: FBT003
+        except OSError:
+            super().addReader(reader)  # what cannot be waited for is asked all the time
+        else:
+            self._readers[reader] = reader.fileno()
 
 
 def install() -> asyncio.AbstractEventLoop:
@@ -16,7 +36,7 @@ def install() -> asyncio.AbstractEventLoop:
         message = "A Twisted reactor is already installed: import server.reactor first."
         raise RuntimeError(message)
     loop = _new_loop()
-    asyncioreactor.install(loop)
+    main.installReactor(_Reactor(loop))
     asyncio.set_event_loop(loop)
     return loop
 

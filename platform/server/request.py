@@ -39,7 +39,12 @@ class HardenedRequest(WebRequest):
     chunked: int
 
     def __init__(self, channel: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(channel, *args, **kwargs)
+        Request.__init__(self, channel, *args, **kwargs)  # and what daphne's own adds:
+        self.client_addr = self.server_addr = None
+        self.server = channel.server
+        self.application_queue = None
+        self._response_started = False
+        self.server.protocol_connected(self)
         self.flow = channel.flow
         self.is_plain = False  # whether its headers were found to be in order already
         self._received_bytes = 0
