@@ -78,8 +78,8 @@ def check(schema: dict[str, Any], body: Any) -> dict[str, Any]:
     for name, why in GONE.items():
         if name in body:
             raise InvalidRequest(f"`{name}` is no longer a parameter of the API: {why}. Leave it out.", path=f"/{name}")
-    unknown = sorted(set(body) - set(schema["properties"]))
-    if unknown and "input" in schema["properties"] and "input" not in body:
+    if "input" not in body and "input" in schema["properties"] and body.keys() - schema["properties"].keys():
+        unknown = sorted(body.keys() - schema["properties"].keys())
         raise InvalidRequest(
             f'The skill\'s own fields go inside `input`: {{"input": {{"{unknown[0][:64]}": …}}}}.',
             path=f"/{unknown[0][:64]}",

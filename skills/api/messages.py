@@ -1,6 +1,7 @@
 """Anthropic's own endpoints, so that its SDKs work here by changing the address and the key."""
 
 import re
+from collections.abc import Awaitable
 from typing import Any, ClassVar
 
 from django.http.response import HttpResponseBase
@@ -98,7 +99,7 @@ class ModelView(AsyncAPIView):
         return respond(await messages.model(caller, model_id), request=request)
 
 
-async def answer(request: Request, ask: Ask) -> HttpResponseBase:
+def answer(request: Request, ask: Ask) -> Awaitable[HttpResponseBase]:
     """Wait for the whole message; a repeated call is made only once."""
 
     async def work() -> Answer:
@@ -110,7 +111,7 @@ async def answer(request: Request, ask: Ask) -> HttpResponseBase:
             return Answer(error=error, headers=headers, is_spent=relay.is_spent)
         return Answer(message, headers=headers)
 
-    return await retries.once(request, ask.caller, work)
+    return retries.once(request, ask.caller, work)
 
 
 def betas(request: Any) -> str:

@@ -14,7 +14,7 @@ from kit import ids, sse
 from kit.errors import AuthenticationFailed, InvalidRequest, SkillgateError
 from kit.middleware import request_id_of
 from kit.rest import AsyncAPIView
-from kit.wire import JSON
+from kit.wire import JSON, put
 from skills import connections, replay
 from skills.api import bodies, documentation, frames, opening, retries, views
 from skills.api.lines import Line
@@ -33,7 +33,9 @@ class EventStream(StreamingHttpResponse):
     """A response whose body ends, and ends its source, the moment the client leaves."""
 
     def __init__(self, body: AsyncGenerator[bytes, None], *, headers: Mapping[str, str]) -> None:
-        super().__init__(body, content_type=f"{EVENT_STREAM}; charset=utf-8", headers={**_HEADERS, **headers})
+        super().__init__(body, content_type=f"{EVENT_STREAM}; charset=utf-8")
+        for name, value in {**_HEADERS, **headers}.items():
+            put(self, name, value)
         self._body = body
 
     def __aiter__(self) -> AsyncIterator[bytes]:

@@ -1,5 +1,6 @@
 """The skill endpoints: authenticate, parse, one call into the domain, render."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -18,7 +19,7 @@ from tenants.api import callers
 from tenants.keys import Caller
 
 
-async def answer(request: Request, order: runs.Order) -> HttpResponseBase:
+def answer(request: Request, order: runs.Order) -> Awaitable[HttpResponseBase]:
     """Run an order to its end and render the answer with limit headers; a repeated one only once."""
 
     async def work() -> Answer:
@@ -30,7 +31,7 @@ async def answer(request: Request, order: runs.Order) -> HttpResponseBase:
         headers = {**run.admitted.decision.headers(), **rendering.cache_header(done.cache)}
         return Answer(rendering.completed(done, version=order.version, model=run.model), headers=headers)
 
-    return await retries.once(request, order.caller, work)
+    return retries.once(request, order.caller, work)
 
 
 async def resolve(caller: Caller, name: str, *, label: str | None = None, version: int | None = None) -> Version:
@@ -116,5 +117,7 @@ def order(
 
 def freshness(cache_control: str) -> Freshness:
     """Read what a caller wants of kept answers: `no-store` keeps nothing, `no-cache` asks anew."""
+    if not cache_control:
+        return "any"
     wanted = {part.strip().lower() for part in cache_control.split(",")}
     return "private" if "no-store" in wanted else "new" if "no-cache" in wanted else "any"

@@ -59,6 +59,7 @@ class _Lru(OrderedDict[K, T], Generic[K, T]):
 
 _cards: _Lru[tuple[int, str], tuple[float, list[Card]]] = _Lru(_MOST_CARDS)
 _versions: _Lru[int, Version] = _Lru(_MOST_VERSIONS)
+_labelled: _Lru[tuple[int, str], Version] = _Lru(_MOST_VERSIONS)
 _numbers: _Lru[tuple[int, int], int] = _Lru(_MOST_VERSIONS)
 
 
@@ -90,7 +91,8 @@ async def resolve(
     pointer = card.labels.get(picked)
     if pointer is None:
         raise NotFound(f"The skill {name!r} has no label {picked[:32]!r}.")
-    return replace(await _version(pointer.version_id), label=picked)
+    key = (pointer.version_id, picked)
+    return _labelled.get(key) or _labelled.keep(key, replace(await _version(pointer.version_id), label=picked))
 
 
 async def stored(version_id: int) -> Version:
@@ -114,8 +116,12 @@ def _chosen(cards: list[Card], *, label: str | None, sticky: str) -> Card | None
 
     A draft of one's own under a built-in's name must not take over calls before it is promoted.
     """
-    own = next((card for card in cards if card.is_own), None)
-    built_in = next((card for card in cards if not card.is_own), None)
+    own = built_in = None
+    for card in cards:
+        if card.is_own:
+            own = own or card
+        else:
+            built_in = built_in or card
     if own is not None and (built_in is None or not own.labels.keys().isdisjoint({PRODUCTION, label})):
         return own
     if own is not None and sticky in own.pins:

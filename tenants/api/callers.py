@@ -30,7 +30,8 @@ async def of_request(request: Any, *, verb: str, fresh: bool = False) -> Caller:
 def address(request: Any) -> str:
     """Return the client's address; `X-Forwarded-For` counts only as far as trusted proxies wrote it."""
     nearest = str(request.META.get("REMOTE_ADDR", ""))
-    hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+    forwarded = request.META.get("HTTP_X_FORWARDED_FOR")
+    hops = [hop.strip() for hop in forwarded.split(",") if hop.strip()] if forwarded else []
     while hops and _is_trusted(nearest):
         nearest = hops.pop()
     return nearest[:64]

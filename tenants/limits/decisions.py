@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from kit.errors import RateLimited
@@ -36,28 +37,34 @@ class Decision:
     def headers(self) -> dict[str, str]:
         """Render the limits as headers, in Anthropic's names and as the IETF's RateLimit fields."""
         headers = {
-            "RateLimit-Policy": (
-                f'"requests";q={self.requests.limit};w=60, "tokens";q={self.tokens.limit};w=60;qu="tokens", '
-                f'"concurrent";q={self.concurrent.limit};qu="concurrent-requests"'
-            ),
+            "RateLimit-Policy": _policy(self.requests.limit, self.tokens.limit, self.concurrent.limit),
             "RateLimit": (
                 f'"requests";r={self.requests.remaining};t={math.ceil(self.requests.reset_after)}, '
                 f'"tokens";r={self.tokens.remaining};t={math.ceil(self.tokens.reset_after)}, '
                 f'"concurrent";r={self.concurrent.remaining}'
             ),
         }
+        at = self.at.timestamp()
         for name, window in (("requests", self.requests), ("tokens", self.tokens)):
             headers[f"anthropic-ratelimit-{name}-limit"] = str(window.limit)
             headers[f"anthropic-ratelimit-{name}-remaining"] = str(window.remaining)
-            headers[f"anthropic-ratelimit-{name}-reset"] = _rfc3339(self.at + timedelta(seconds=window.reset_after))
+            headers[f"anthropic-ratelimit-{name}-reset"] = _rfc3339(math.ceil(round(at + window.reset_after, 6)))
         if self.source == "local":
             headers["x-skillgate-limits"] = "local"
         return headers
 
 
-def _rfc3339(instant: datetime) -> str:
-    whole = instant if instant.microsecond == 0 else instant.replace(microsecond=0) + timedelta(seconds=1)
-    return f"{whole.replace(tzinfo=None).isoformat()}Z"  # always UTC; strftime costs several times as much
+@lru_cache(maxsize=256)  # limits of keys are alike
+def _policy(requests: int, tokens: int, concurrent: int) -> str:
+    return (
+        f'"requests";q={requests};w=60, "tokens";q={tokens};w=60;qu="tokens", '
+        f'"concurrent";q={concurrent};qu="concurrent-requests"'
+    )
+
+
+@lru_cache(maxsize=256)  # many calls of a second tell the same
+def _rfc3339(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def decision(verdict: Verdict, *, allowance: Allowance, source: Source) -> Decision:
