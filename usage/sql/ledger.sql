@@ -209,13 +209,7 @@ DECLARE
     v_now timestamptz := usage_clock();
     v_answers usage_answer[];
 BEGIN
-    WITH old AS (
-        SELECT e.id, e.month, e.state AS old_state, e.charged_tokens AS old_tokens, e.cost_micros AS old_micros, i.ordinal
-        FROM unnest(p_items) i JOIN usage_event e ON e.id = i.id AND e.month = i.month AND e.tenant_id IS NOT DISTINCT FROM i.tenant_id
-        WHERE (e.state = 'open' AND (NOT i.lapsed_only OR e.lease_until < v_now))
-           OR (e.state = 'estimated' AND i.state IN ('settled', 'released'))
-        FOR UPDATE OF e
-    ), closed AS (
+    WITH closed AS (
         UPDATE usage_event e
         SET state = i.state, input_tokens = i.input_tokens, output_tokens = i.output_tokens,
             cache_write_5m_tokens = i.cache_write_5m_tokens, cache_write_1h_tokens = i.cache_write_1h_tokens,
@@ -224,12 +218,14 @@ BEGIN
             cost_micros = i.cost_micros, stop_reason = i.stop_reason, error_type = i.error_type,
             upstream_request_id = i.upstream_request_id, service_tier = i.service_tier,
             first_output_ms = i.first_output_ms, duration_ms = i.duration_ms, closed_at = v_now
-        FROM old JOIN unnest(p_items) i ON i.ordinal = old.ordinal
-        WHERE e.id = old.id AND e.month = old.month
+        FROM unnest(p_items) i
+        WHERE e.id = i.id AND e.month = i.month AND e.tenant_id IS NOT DISTINCT FROM i.tenant_id
+          AND ((e.state = 'open' AND (NOT i.lapsed_only OR e.lease_until < v_now))
+               OR (e.state = 'estimated' AND i.state IN ('settled', 'released')))
         RETURNING i.ordinal, e.tenant_id, e.family_id, e.skill, e.month, e.day, e.state, e.number, e.opened_at,
-                  CASE old.old_state WHEN 'open' THEN e.reserved_tokens ELSE 0 END AS freed_tokens,
-                  CASE old.old_state WHEN 'open' THEN e.reserved_micros ELSE 0 END AS freed_micros,
-                  e.charged_tokens - old.old_tokens AS added_tokens, e.cost_micros - old.old_micros AS added_micros,
+                  CASE old.state WHEN 'open' THEN e.reserved_tokens ELSE 0 END AS freed_tokens,
+                  CASE old.state WHEN 'open' THEN e.reserved_micros ELSE 0 END AS freed_micros,
+                  e.charged_tokens - old.charged_tokens AS added_tokens, e.cost_micros - old.cost_micros AS added_micros,
                   greatest(e.charged_tokens - e.reserved_tokens, 0) AS over_tokens,
                   greatest(e.cost_micros - e.reserved_micros, 0) AS over_micros
     ), moved AS (
@@ -270,14 +266,37 @@ END $$;
 
 -- Settles, then reserves, in one transaction: what a process has waiting goes as one statement.
 -- It gives up on a lock before its callers do: then the other tenants of the batch are tried without the locked one.
-CREATE FUNCTION usage_apply(p_settle jsonb, p_reserve jsonb) RETURNS SETOF usage_answer LANGUAGE plpgsql
-SET lock_timeout = '1200ms' AS $$
+-- What comes alone, as most do while there is little to do, goes by few and small statements (alone.sql).
+CREATE OR REPLACE FUNCTION usage_apply(p_settle jsonb, p_reserve jsonb) RETURNS SETOF usage_answer LANGUAGE plpgsql
+SET lock_timeout = '1200ms'
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-    v_items usage_closing[] := ARRAY(SELECT i FROM jsonb_populate_recordset(NULL::usage_closing, p_settle) i);
-    v_calls usage_call[] := ARRAY(SELECT c FROM jsonb_populate_recordset(NULL::usage_call, p_reserve) c);
+    v_items usage_closing[];
+    v_calls usage_call[];
+    v_item usage_closing;
+    v_call usage_call;
+    v_answer usage_answer;
     v_tenants bigint[];
     v_tenant bigint;
 BEGIN
+    IF jsonb_array_length(p_settle) + jsonb_array_length(p_reserve) = 1 THEN
+        IF p_settle = '[]' THEN
+            v_call := jsonb_populate_record(NULL::usage_call, p_reserve -> 0);
+            PERFORM 1 FROM usage_tenanttally WHERE tenant_id = v_call.tenant_id FOR UPDATE;
+            v_answer := usage_reserve_one(v_call);
+        ELSE
+            v_item := jsonb_populate_record(NULL::usage_closing, p_settle -> 0);
+            PERFORM 1 FROM usage_tenanttally WHERE tenant_id = v_item.tenant_id FOR UPDATE;
+            v_answer := usage_close_one(v_item);
+        END IF;
+        IF v_answer.outcome IS NOT NULL THEN
+            RETURN NEXT v_answer;
+            RETURN;
+        END IF;
+    END IF;
+
+    v_items := ARRAY(SELECT i FROM jsonb_populate_recordset(NULL::usage_closing, p_settle) i);
+    v_calls := ARRAY(SELECT c FROM jsonb_populate_recordset(NULL::usage_call, p_reserve) c);
     SELECT array_agg(DISTINCT c.tenant_id ORDER BY c.tenant_id) INTO v_tenants FROM unnest(v_calls) c;
     PERFORM usage_lock_tenants(v_tenants || ARRAY(SELECT DISTINCT i.tenant_id FROM unnest(v_items) i));
     IF cardinality(v_items) > 0 THEN
