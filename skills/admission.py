@@ -94,11 +94,10 @@ async def admit(
         model=body["model"],
         input_tokens=read,
         output_tokens=written,
-        micros=0,
+        micros=_upper_bound(body["model"], input_tokens=read, output_tokens=written, book=book),
         price_version=book.version,
         route=route,
     )
-    asked = _priced(asked, book=book)
     call_id = str(run_id)
     taken = asked.tokens + ahead
     decision = await limits.take(caller, tokens=taken, call_id=call_id)
@@ -224,7 +223,9 @@ async def _counted(caller: Caller, body: dict[str, Any]) -> int | None:
 
 
 def _priced(asked: Admission, *, book: Book) -> Admission:
-    micros = book.upper_bound(
-        asked.model, input_tokens=asked.input_tokens, output_tokens=asked.output_tokens, on=clock.now().date()
-    )
-    return replace(asked, micros=micros)
+    bound = _upper_bound(asked.model, input_tokens=asked.input_tokens, output_tokens=asked.output_tokens, book=book)
+    return replace(asked, micros=bound)
+
+
+def _upper_bound(model: str, *, input_tokens: int, output_tokens: int, book: Book) -> int:
+    return book.upper_bound(model, input_tokens=input_tokens, output_tokens=output_tokens, on=clock.now().date())

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
 from kit import clock, control, loops
 from kit.errors import AuthenticationFailed, SkillgateError, Unavailable
@@ -102,22 +101,21 @@ class _Here:
 
     def has_just_ended(self, caller: Caller) -> bool:
         """Whether the caller was admitted, but its key or tenant has been ended since."""
+        if not self.ended_at:
+            return False
         oldest = clock.monotonic() - _NEWS_SECONDS
         names = (("key", caller.key_id), ("tenant", caller.tenant_id))
         return any(self.ended_at.get(name, oldest) > oldest for name in names)
 
 
-_all: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
-
-
-def _here() -> _Here:
-    loop = asyncio.get_running_loop()
-    here = _all.get(loop)
-    if here is None:
-        here = _all[loop] = _Here()
-        loops.start(_beat_forever(here), name="ledger heartbeat")
-        control.listener()
+def _begun() -> _Here:
+    here = _Here()
+    loops.start(_beat_forever(here), name="ledger heartbeat")
+    control.listener()
     return here
+
+
+_here = loops.Own(_begun).here
 
 
 def running(caller: Caller, *, call_id: str, end: End) -> AbstractContextManager[None]:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from weakref import WeakKeyDictionary
 
 from kit import loops
 from kit.errors import Unavailable
@@ -19,8 +18,7 @@ logger = logging.getLogger(__name__)
 Work = Callable[[], Awaitable[None]]
 
 _declared: list[tuple[float, Work]] = []
-_started: WeakKeyDictionary[asyncio.AbstractEventLoop, int] = WeakKeyDictionary()  # how many of the declared
-_running: set[asyncio.Task[None]] = set()
+_running: loops.Own[list[asyncio.Task[None]]] = loops.Own(list)  # one for each of the declared
 
 
 def every(seconds: float) -> Callable[[Work], Work]:
@@ -35,23 +33,16 @@ def every(seconds: float) -> Callable[[Work], Work]:
 
 def ensure() -> None:
     """Start all declared work on the running loop, each once."""
-    loop = asyncio.get_running_loop()
-    started = _started.get(loop, 0)
-    if started == len(_declared):
-        return
-    _started[loop] = len(_declared)
-    for seconds, work in _declared[started:]:
-        task = loops.start(_repeat(seconds, work), name=f"periodic {work.__module__}.{work.__qualname__}")
-        _running.add(task)
-        task.add_done_callback(_running.discard)
+    running = _running.here()
+    for seconds, work in _declared[len(running) :]:
+        running.append(loops.start(_repeat(seconds, work), name=f"periodic {work.__module__}.{work.__qualname__}"))
 
 
 async def stop() -> None:
     """End the work on the running loop and do each piece a last time."""
-    loop = asyncio.get_running_loop()
-    _started.pop(loop, None)
-    for task in [task for task in _running if task.get_loop() is loop]:
-        await loops.end(task)
+    running = _running.here()
+    while running:
+        await loops.end(running.pop())
     for _, work in _declared:
         await _attempt(work)
 

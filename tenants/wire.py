@@ -6,7 +6,7 @@ answer after `LIMITS_TIMEOUT_SECONDS`, and opens a breaker so that the next call
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
 from django.conf import settings
@@ -63,9 +63,15 @@ class Script(Generic[Subject]):
         self.steps = steps
         self._wires: loops.Own[dict[str, _Wire[Subject]]] = loops.Own(dict)
 
-    def run(self, subject: Subject, *arguments: Argument) -> Coroutine[Any, Any, Any]:
-        """Return, when awaited, the script's answer, or raise `Trouble`."""
-        return self._wire().run((subject, arguments))
+    async def run(self, subject: Subject, *arguments: Argument) -> Any:
+        """Return the script's answer, or raise `Trouble`."""
+        wire = self._wire()
+        if not wire.breaker.is_ready:
+            raise Trouble
+        try:
+            return await wire.lane.submit((subject, arguments), within=self.longest_wait)
+        except Unavailable as full:
+            raise Trouble from full
 
     def seconds_to_probe(self) -> float:
         """Return how long it is until Redis is tried again; 0 while it works."""
@@ -86,21 +92,13 @@ class _Wire(Generic[Subject]):
         self._script = script
         self._line: Line | None = None  # at hand, while nobody asks by it
         self.breaker = Breaker(script.name)
-        self._lane: Lane[Order[Subject], Any] = Lane(
+        self.lane: Lane[Order[Subject], Any] = Lane(
             script.lane,
             self._flush,
             abandoned=self._abandoned,
             most_items=script.most_together,
             most_waiting=_MOST_WAITING,
         )
-
-    async def run(self, order: Order[Subject]) -> Any:
-        if not self.breaker.is_ready:
-            raise Trouble
-        try:
-            return await self._lane.submit(order, within=self._script.longest_wait)
-        except Unavailable as full:
-            raise Trouble from full
 
     def _abandoned(self, order: Order[Subject], answer: Any) -> None:
         if self._script.abandoned is not None:

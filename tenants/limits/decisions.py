@@ -1,10 +1,9 @@
 """An admitted call's limits for its headers, and a refused one's way out."""
 
 import math
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from kit.errors import RateLimited
 from tenants.limits.verdicts import MINUTE, ROUNDING, Allowance, Verdict
@@ -15,8 +14,7 @@ Reason = Literal["requests_per_minute", "tokens_per_minute", "concurrent_calls"]
 _NEVER_RETRY_AFTER = 3600  # every 429 carries Retry-After; for what can never pass it is long on purpose
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """One limit as it stands: `reset_after` is in how many seconds all of it is there again."""
 
     limit: int
@@ -24,8 +22,7 @@ class Window:
     reset_after: float
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What was decided about a call, by Redis for all processes (`shared`) or by this one alone (`local`)."""
 
     requests: Window
