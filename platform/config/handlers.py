@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
-from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.exception import response_for_exception
@@ -144,12 +143,12 @@ async def _whole_body(first: dict[str, Any], receive: Any, handler: Any) -> Any:
 def _found(path: str) -> tuple[ResolverMatch, bool]:
     """Return which view a path is for, and whether it is an `async def` one; raises `Resolver404`."""
     find = _known if len(path) <= _LONGEST_KNOWN_PATH else _known.__wrapped__
-    return find(path, settings.ROOT_URLCONF)
+    return find(path)
 
 
 @lru_cache(maxsize=1_024)
-def _known(path: str, urlconf: str) -> tuple[ResolverMatch, bool]:
-    match = resolve(path, urlconf)
+def _known(path: str) -> tuple[ResolverMatch, bool]:
+    match = resolve(path)
     return match, iscoroutinefunction(match.func)
 
 

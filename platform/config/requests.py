@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
-from django.core.handlers.asgi import ASGIRequest, get_script_prefix
+from django.core.handlers.asgi import ASGIRequest
 from django.http.request import HttpHeaders
 
 
@@ -23,7 +23,7 @@ class ApiRequest(ASGIRequest):
         self._stream = body
         self.resolver_match = None
         self.path = scope["path"]
-        self.script_name = get_script_prefix(scope)
+        self.script_name = scope.get("root_path", "")
         self.path_info = self.path.removeprefix(self.script_name) if self.script_name else self.path
         self.method = scope["method"].upper()
         self.META = self._meta(scope)

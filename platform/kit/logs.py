@@ -71,6 +71,8 @@ class Stderr(logging.StreamHandler[Any]):
             return False
         try:
             line = orjson.dumps({**_head(time.time(), "info", name, event), **facts}).decode()
+            if not line.isascii():  # whatever standard error's encoding is, a line is JSON: it has to be escaped
+                return False
             with self.lock or nullcontext():
                 self.stream.write(masked(line) + self.terminator)
         except (TypeError, ValueError, OSError):

@@ -6,6 +6,7 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.datastructures import MultiValueDict
@@ -83,8 +84,8 @@ class AsyncAPIView(APIView):
     """
 
     produces: ClassVar[tuple[str, ...]] = (JSON,)
-    max_body_bytes: ClassVar[int | None] = None
-    max_body_keys: ClassVar[int | None] = None
+    max_body_bytes: ClassVar[int] = settings.MAX_BODY_BYTES
+    max_body_keys: ClassVar[int] = strict_json.MAX_KEYS
     authentication_classes: Any = ()
     permission_classes: Any = ()
     throttle_classes: Any = ()

@@ -10,7 +10,6 @@ from http import HTTPStatus
 from http.cookies import SimpleCookie
 from typing import Any
 
-from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
@@ -43,7 +42,7 @@ _BY_STATUS: dict[int, tuple[type[SkillgateError], str]] = {
 
 
 class StrictJSONParser(BaseParser):
-    """Parses `application/json` in UTF-8 by the rules of `kit.strict_json`; a view may set `max_body_bytes` and `max_body_keys`."""
+    """Parses `application/json` in UTF-8 by the rules of `kit.strict_json`; a view says how large a body may be."""
 
     media_type = JSON
 
@@ -51,10 +50,9 @@ class StrictJSONParser(BaseParser):
         """Read the body and return what it says."""
         if media_type != JSON and _parameter(media_type, "charset") not in {"", "utf-8", "utf8"}:
             raise error_for(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
-        view = (parser_context or {}).get("view")
-        limit = getattr(view, "max_body_bytes", None) or settings.MAX_BODY_BYTES
-        keys = getattr(view, "max_body_keys", None) or strict_json.MAX_KEYS
-        return strict_json.loads(stream.read(limit + 1), max_bytes=limit, max_keys=keys)
+        view = (parser_context or {})["view"]
+        raw = stream.read(view.max_body_bytes + 1)
+        return strict_json.loads(raw, max_bytes=view.max_body_bytes, max_keys=view.max_body_keys)
 
 
 class StrictJSONRenderer(JSONRenderer):

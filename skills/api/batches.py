@@ -66,7 +66,7 @@ class BatchesView(AsyncAPIView):
     """All batches of a tenant."""
 
     parser_classes: Any = (StrictJSONParser, LinesParser, OtherLinesParser)
-    max_body_keys: ClassVar[int | None] = _MOST_KEYS
+    max_body_keys: ClassVar[int] = _MOST_KEYS
 
     @extend_schema(
         operation_id="submit_batch",
