@@ -20,6 +20,7 @@ BATCH = "batch"
 UNPRICED = "*"  # the entry of a price file that bounds what models without a price of their own cost
 FLAG, REFUSE = "flag", "refuse"
 REQUIRED = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+_INPUTS = tuple(name for name in REQUIRED if name != "output")
 LOADED = "prices.loaded"  # what every process is told when there is a new version
 _RELOAD_SECONDS = 60.0
 _MOST_REMEMBERED = 1_000
@@ -139,8 +140,8 @@ class Book:
     def upper_bound(self, model: str, *, input_tokens: int, output_tokens: int, on: date) -> int:
         """Return a cost in micro-dollars that no call within these tokens can exceed."""
         bands = [band for band in self.in_force(model, on=on) if band.prompt_from <= input_tokens]
-        dearest_input = max(band.micros[name] for band in bands for name in REQUIRED if name != "output")
-        dearest_output = max(band.micros["output"] for band in bands)
+        dearest_input = max([band.micros[name] for band in bands for name in _INPUTS])
+        dearest_output = max([band.micros["output"] for band in bands])
         return -(-(input_tokens * dearest_input + output_tokens * dearest_output) // MICROS)
 
 
@@ -148,7 +149,7 @@ def _batch_cost(band: Band, tokens: Tokens) -> int:
     """The discount on input holds for what is cached too; where no price of batches is stated there is none."""
     plain = band.micros["input"]
     reduced = band.micros.get("batch_input", plain)
-    prompt: int = sum(getattr(tokens, name) * band.micros[name] for name in REQUIRED if name != "output")
+    prompt: int = sum(getattr(tokens, name) * band.micros[name] for name in _INPUTS)
     output = tokens.output * band.micros.get("batch_output", band.micros["output"])
     scaled, divisor = (prompt * reduced, plain) if plain else (prompt, 1)
     return (2 * (scaled + output * divisor) + MICROS * divisor) // (2 * MICROS * divisor)
