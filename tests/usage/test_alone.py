@@ -2,13 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
+import orjson
 import pytest
 
 from kit.errors import AuthenticationFailed
 from tests.usage import test_ledger, test_windows
-from tests.usage.desk import Desk, account, do, events
+from tests.usage.desk import Desk, account, ask, do, events, look, open_desk, settled
 from tests.usage.test_mutations import assert_misses, mutated
+from usage import verification
+from usage.ledger import Reservation
+from usage.ledger.entries import admission_row, closing_row
 
 DAILY = {"window": "day", "limit_tokens": 100}
 
@@ -35,6 +40,35 @@ async def test_the_general_way_says_the_same_of_what_comes_alone(
     desk: Desk, test: Callable[[Desk], Awaitable[None]]
 ) -> None:
     await test(desk)
+
+
+def applied(closings: list[dict[str, Any]], calls: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Send a batch as the lanes do; return its answers by their ordinals."""
+    answers = look(
+        "SELECT * FROM usage_apply(%s::jsonb, %s::jsonb)",
+        [orjson.dumps(closings).decode(), orjson.dumps(calls).decode()],
+    )
+    return {row["ordinal"]: row for row in answers}
+
+
+def test_in_a_batch_each_tenants_one_call_is_admitted_or_refused_for_itself(prices: None) -> None:
+    desks = [open_desk("one"), open_desk("tight", tokens=100), open_desk("three")]
+    asked = [ask(10) for _ in desks]
+    opened = applied(
+        [], [admission_row(d.caller, a, ordinal=n) for n, (d, a) in enumerate(zip(desks, asked, strict=True))]
+    )
+    first = Reservation(desks[0].caller, asked[0], *(opened[0][name] for name in ("month", "number", "opened_at")))
+
+    answers = applied(
+        [closing_row(first, settled(4), ordinal=0)],
+        [admission_row(desk.caller, ask(95), ordinal=place) for place, desk in enumerate(desks, 1)],
+    )
+
+    assert {place: row["outcome"] for place, row in answers.items()} == {0: "closed", 1: "open", 2: "budget", 3: "open"}
+    assert [answers[place]["number"] for place in (1, 3)] == [2, 2]
+    assert [account(desk)["reserved_tokens"] for desk in desks] == [95, 10, 105]
+    assert account(desks[0])["settled_tokens"] == 4
+    assert verification.verify().findings == []
 
 
 GONE = {

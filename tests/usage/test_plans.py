@@ -1,8 +1,8 @@
 """What the planner must not choose, whatever it knows."""
 
-import json
 from datetime import date
 
+import orjson
 import pytest
 from django.db import transaction
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("prices")
 def opened(desk: Desk, calls: list[Admission]) -> list[Reservation]:
     """Reserve for calls on Django's connection, which keeps the plans it has made."""
     rows = [admission_row(desk.caller, one, ordinal=place) for place, one in enumerate(calls)]
-    answers = look("SELECT * FROM usage_apply('[]', %s::jsonb) ORDER BY ordinal", [json.dumps(rows)])
+    answers = look("SELECT * FROM usage_apply('[]', %s::jsonb) ORDER BY ordinal", [orjson.dumps(rows).decode()])
     return [
         Reservation(desk.caller, one, month=row["month"], number=row["number"], opened_at=row["opened_at"])
         for one, row in zip(calls, answers, strict=True)
@@ -38,7 +38,7 @@ def closed(reservations: list[Reservation]) -> int:
     rows = [closing_row(one, settled(50), ordinal=place) for place, one in enumerate(reservations)]
     with transaction.atomic():  # within one, nothing is reported
         before = read()
-        answers = look("SELECT * FROM usage_apply(%s::jsonb, '[]')", [json.dumps(rows)])
+        answers = look("SELECT * FROM usage_apply(%s::jsonb, '[]')", [orjson.dumps(rows).decode()])
         found = read() - before
     assert [row["outcome"] for row in answers] == ["closed"] * len(reservations)
     return found

@@ -266,20 +266,24 @@ END $$;
 
 -- Settles, then reserves, in one transaction: what a process has waiting goes as one statement.
 -- It gives up on a lock before its callers do: then the other tenants of the batch are tried without the locked one.
--- What comes alone, as most do while there is little to do, goes by few and small statements (alone.sql).
+-- What comes alone, as most do while there is little to do, goes by few and small statements (alone.sql), and so does
+-- in a batch what is alone of its tenant.
 CREATE OR REPLACE FUNCTION usage_apply(p_settle jsonb, p_reserve jsonb) RETURNS SETOF usage_answer LANGUAGE plpgsql
 SET lock_timeout = '1200ms'
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-    v_items usage_closing[];
-    v_calls usage_call[];
+    v_is_batch boolean := jsonb_array_length(p_settle) + jsonb_array_length(p_reserve) > 1;
     v_item usage_closing;
     v_call usage_call;
     v_answer usage_answer;
+    v_items usage_closing[];
+    v_calls usage_call[];
+    v_own usage_call[];
+    v_closers bigint[];
     v_tenants bigint[];
     v_tenant bigint;
 BEGIN
-    IF jsonb_array_length(p_settle) + jsonb_array_length(p_reserve) = 1 THEN
+    IF NOT v_is_batch THEN
         IF p_settle = '[]' THEN
             v_call := jsonb_populate_record(NULL::usage_call, p_reserve -> 0);
             PERFORM 1 FROM usage_tenanttally WHERE tenant_id = v_call.tenant_id FOR UPDATE;
@@ -295,20 +299,36 @@ BEGIN
         END IF;
     END IF;
 
-    v_items := ARRAY(SELECT i FROM jsonb_populate_recordset(NULL::usage_closing, p_settle) i);
-    v_calls := ARRAY(SELECT c FROM jsonb_populate_recordset(NULL::usage_call, p_reserve) c);
-    SELECT array_agg(DISTINCT c.tenant_id ORDER BY c.tenant_id) INTO v_tenants FROM unnest(v_calls) c;
-    PERFORM usage_lock_tenants(v_tenants || ARRAY(SELECT DISTINCT i.tenant_id FROM unnest(v_items) i));
-    IF cardinality(v_items) > 0 THEN
-        RETURN QUERY SELECT * FROM usage_close(v_items);
+    IF p_settle <> '[]' THEN
+        SELECT array_agg(i), array_agg(DISTINCT i.tenant_id) INTO v_items, v_closers
+        FROM jsonb_populate_recordset(NULL::usage_closing, p_settle) i;
     END IF;
-    IF cardinality(v_tenants) = 1 THEN
-        RETURN QUERY SELECT * FROM usage_reserve(v_tenants[1], v_calls);
-    ELSIF v_tenants IS NOT NULL THEN
-        FOREACH v_tenant IN ARRAY v_tenants LOOP
-            RETURN QUERY SELECT * FROM usage_reserve(v_tenant, ARRAY(SELECT c FROM unnest(v_calls) c WHERE c.tenant_id = v_tenant));
-        END LOOP;
+    IF p_reserve <> '[]' THEN
+        SELECT array_agg(c), array_agg(DISTINCT c.tenant_id ORDER BY c.tenant_id) INTO v_calls, v_tenants
+        FROM jsonb_populate_recordset(NULL::usage_call, p_reserve) c;
     END IF;
+    PERFORM usage_lock_tenants(v_tenants || v_closers);
+    IF v_items IS NOT NULL THEN
+        v_answer := CASE WHEN v_is_batch AND cardinality(v_items) = 1 THEN usage_close_one(v_items[1]) END;
+        IF v_answer.outcome IS NOT NULL THEN
+            RETURN NEXT v_answer;
+        ELSE
+            RETURN QUERY SELECT * FROM usage_close(v_items);
+        END IF;
+    END IF;
+    FOREACH v_tenant IN ARRAY coalesce(v_tenants, '{}') LOOP
+        IF cardinality(v_tenants) = 1 THEN
+            v_own := v_calls;
+        ELSE
+            v_own := ARRAY(SELECT c FROM unnest(v_calls) c WHERE c.tenant_id = v_tenant);
+        END IF;
+        v_answer := CASE WHEN v_is_batch AND cardinality(v_own) = 1 THEN usage_reserve_one(v_own[1]) END;
+        IF v_answer.outcome IS NOT NULL THEN
+            RETURN NEXT v_answer;
+        ELSE
+            RETURN QUERY SELECT * FROM usage_reserve(v_tenant, v_own);
+        END IF;
+    END LOOP;
 END $$;
 
 -- Renews the leases of a process's open events and says which must end: key or tenant inactive, or closed by others.
