@@ -21,7 +21,16 @@ from embedded.temporary import Temporary
 ROOT = Path(__file__).resolve().parents[1]
 SERVERS = {
     "daphne": ["-m", "server", "--port", "{port}"],
-    "uvicorn": ["-m", "uvicorn", "config.asgi:application", "--port", "{port}", "--no-access-log"],
+    # Which proxies are trusted is the platform's own setting, so uvicorn need not look for their headers.
+    "uvicorn": [
+        "-m",
+        "uvicorn",
+        "config.asgi:application",
+        "--port",
+        "{port}",
+        "--no-access-log",
+        "--no-proxy-headers",
+    ],
 }
 _PLENTY = {
     "--requests-per-minute": "1000000",

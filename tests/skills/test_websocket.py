@@ -154,7 +154,7 @@ def test_faults_and_refusals_come_as_error_events_with_the_runs_id(live: Live) -
         "absent": "not_found_error",
         "never": "not_found_error",
     }
-    assert dear["data"]["error"]["type"] == "billing_error"
+    assert dear["data"]["error"]["type"] == "billing_error", dear
     assert len(live.events()) == 1
 
 
@@ -212,7 +212,8 @@ def test_a_ticket_opens_one_socket_once(everywhere: Live) -> None:
 
     with socket(everywhere, key=None, query=f"?ticket={ticket}") as connection:
         run(connection, "mine")
-        assert heard(connection)[-1]["event"] == "done"
+        last = heard(connection)[-1]
+        assert last["event"] == "done", last
     with socket(everywhere, key=None, query=f"?ticket={ticket}") as connection:
         assert close_code(connection) == 4401
 
