@@ -55,7 +55,7 @@ def _python() -> str:
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
         requirements = str(_WANTED / "requirements.txt")
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", requirements], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", requirements], check=True, stdout=sys.stderr)
     return str(python)
 
 
@@ -68,7 +68,9 @@ def _gateway() -> Path:
         home.mkdir(parents=True, exist_ok=True)
         npm = ["npm", "install", "--prefix", str(home), "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"]
         subprocess.run(
-            [*npm, *(f"{name}@{version}" for name, version in json.loads(wanted)["dependencies"].items())], check=True
+            [*npm, *(f"{name}@{version}" for name, version in json.loads(wanted)["dependencies"].items())],
+            check=True,
+            stdout=sys.stderr,  # figures alone go to standard output
         )
         copy.write_text(wanted)
     return home / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
