@@ -70,10 +70,12 @@ async def relay(url: str, key: str, text: str, *, max_tokens: int = 500, leave_a
     return await post(f"{url}/v1/messages", key, body, leave_after=leave_after)
 
 
-async def post(url: str, key: str, body: Any, *, leave_after: float = PATIENCE_SECONDS) -> Told:
-    """Send a body and read the whole answer on a connection of its own."""
+async def post(url: str, key: str, body: Any, *, leave_after: float = PATIENCE_SECONDS, address: str = "") -> Told:
+    """Send a body, from another address if one is named, and read the whole answer on a connection of its own."""
     told = Told()
     headers = {"X-API-Key": key} if key else {}
+    if address:
+        headers["X-Forwarded-For"] = address
     try:
         async with (
             asyncio.timeout(leave_after),

@@ -173,6 +173,7 @@ class Stack:
             "CELERY_BROKER_URL": self.valkey.broker_url(),
             "ANTHROPIC_API_KEY": "emulator",
             "SKILLGATE_PROCESS_COUNT": "2",
+            "SKILLGATE_TRUSTED_PROXIES": "127.0.0.1/32",  # a test may come from an address of its own
             "SKILLGATE_CLAUDE_SILENCE_SECONDS": str(SILENCE_SECONDS),
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
         }

@@ -12,6 +12,7 @@ from tests.failure.callers import Told
 from tests.failure.stack import Stack
 
 REQUESTS = 100
+_ADDRESS = "198.51.100.7"
 _LOOK = "FROM tenants_apikey k JOIN tenants_tenant"
 # What the platform does by itself in the time (writing refusals to the audit log, prices, leases), in statements.
 BACKGROUND = 30
@@ -68,8 +69,11 @@ def test_an_unknown_key_touches_postgres_once(stack: Stack) -> None:
 
 
 async def _knock(stack: Stack, keys: list[str]) -> list[Told]:
+    body = {"input": {"prompt": callers.prompt(words=4)}}
+    paths = [f"{url}/v1/skills/complete" for url in stack.urls]
     calls = [
-        callers.run(stack.urls[turn % len(stack.urls)], key, callers.prompt(words=4)) for turn, key in enumerate(keys)
+        callers.post(paths[turn % len(paths)], key, body, address=_ADDRESS)  # so many are refused there for a while
+        for turn, key in enumerate(keys)
     ]
     return list(await asyncio.gather(*calls))
 
