@@ -44,7 +44,7 @@ class _Run:
         here = _here()
         here.runs[self._call_id] = self
         self._expiry = _at_expiry(self.caller, self.end)
-        if here.ended_at and here.has_just_ended(self.caller):
+        if here.has_just_ended(self.caller):
             self.end(AuthenticationFailed())
 
     def __exit__(self, *_: object) -> None:
