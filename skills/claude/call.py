@@ -83,7 +83,8 @@ class Call:
         """Yield the events as they come; of a large piece only a part is ever decoded."""
         reply, decoder = await self._asked(), sse.Decoder()
         try:
-            while chunk := await reply.read():
+            while not reply.is_read:
+                chunk = await reply.read()
                 for start in range(0, len(chunk), _PIECE_BYTES):
                     seen: list[StreamEvent] = []
                     try:
@@ -93,7 +94,7 @@ class Call:
                         raise
                     yield seen
         finally:
-            await reply.aclose()
+            reply.close()
 
     async def _asked(self) -> Reply:
         sdk = await client(self._place.key)

@@ -17,13 +17,12 @@ from kit.errors import Unavailable
 from skills.claude import provider
 from skills.claude.faults import translated
 from skills.claude.provider import Kind, ProviderKey
-from skills.claude.sdk import Claude, Sender
+from skills.claude.sdk import READ_AHEAD_BYTES, Claude, Sender
 from tenants import provider_keys
 from tenants.keys import Caller
 
 _CONNECTIONS = 4_000
 _KEEPALIVE_SECONDS = 30.0
-_READ_AHEAD_BYTES = 8 * 1024
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
 _KNOWN_SECONDS = 60.0
 _MOST_OWN = 1_000
@@ -104,7 +103,7 @@ def _session() -> aiohttp.ClientSession:
         socket_factory=_small_socket,
     )
     return aiohttp.ClientSession(
-        connector=connector, read_bufsize=_READ_AHEAD_BYTES, cookie_jar=aiohttp.DummyCookieJar()
+        connector=connector, read_bufsize=READ_AHEAD_BYTES, cookie_jar=aiohttp.DummyCookieJar()
     )
 
 
@@ -112,7 +111,7 @@ def _small_socket(address: Any) -> socket.socket:
     family, kind, protocol, _, _ = address
     made = socket.socket(family=family, type=kind, proto=protocol)
     if hasattr(socket, "TCP_WINDOW_CLAMP"):  # not SO_RCVBUF, which counts small packets many times over and stalls
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 2 * _READ_AHEAD_BYTES)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 2 * READ_AHEAD_BYTES)
     return made
 
 

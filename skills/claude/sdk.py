@@ -4,6 +4,7 @@ Its headers, its authentication, its HTTP client and its errors are the SDK's ow
 through is its `post`, which would parse a body that is finished (docs/decisions/0007).
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property, lru_cache
 from typing import Any
@@ -11,6 +12,11 @@ from typing import Any
 import aiohttp
 import anthropic
 import httpx2
+
+# The session's own `request` makes of a body and headers what is ready here, in a task of its own; the connector below
+# it gives a connection just the same.
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 
 # What `post` makes of its arguments, by default values that are looked up and copied each time.
 from anthropic._models import FinalRequestOptions
@@ -26,7 +32,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 _MESSAGES = "/v1/messages"
-_PIECE_BYTES = 16 * 1024
+READ_AHEAD_BYTES = 8 * 1024
+_PIECE_BYTES = 2 * READ_AHEAD_BYTES
+_FORGED = re.compile(r"[\r\n\0]")
 _OF_THE_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _PLAIN = frozenset({"headers", "timeout", "content", "params", "files"})
 
@@ -46,32 +54,37 @@ class Claude(anthropic.AsyncAnthropic):
         return super().default_headers
 
     @cached_property
-    def _address(self) -> URL:
-        return URL(str(self.base_url).rstrip("/") + _MESSAGES)
+    def _outline(self) -> aiohttp.ClientRequest:
+        """What every request for a message has in common: where it goes and the SDK's headers."""
+        address = URL(str(self.base_url).rstrip("/") + _MESSAGES)
+        headers = _headers(self._build_headers(FinalRequestOptions.construct(method="post", url=_MESSAGES)))
+        made = aiohttp.ClientRequest("POST", address, headers=headers)
+        made.headers.popall("Content-Length", None)
+        return made
 
     @cached_property
-    def _head(self) -> CIMultiDict[str]:
-        return _headers(self._build_headers(FinalRequestOptions.construct(method="post", url=_MESSAGES)))
+    def _head(self) -> bytes:
+        return f"POST {self._outline.url.raw_path} HTTP/1.1\r\n{_lines(self._outline.headers)}".encode()
 
     async def stream(self, body: bytes, *, headers: Mapping[str, str]) -> "Reply":
         """Ask for a message and return the reply once its head is there; the caller closes it.
 
         The body goes as it is: the SDK's models would only parse and rebuild it. Raises what the SDK raises.
         """
-        head = self._head.copy()
-        head.update(headers)
+        own = _lines(headers).encode()
+        written = b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, own, len(body), body)
         try:
-            reply = await self._sender.ask(self._address, body, headers=head)
+            reply = await self._sender.ask(self._outline, written)
         except httpx2.TimeoutException as late:
-            raise anthropic.APITimeoutError(request=self._as_asked()) from late
+            raise anthropic.APITimeoutError(request=self._asked()) from late
         except httpx2.HTTPError as broken:
-            raise anthropic.APIConnectionError(request=self._as_asked()) from broken
+            raise anthropic.APIConnectionError(request=self._asked()) from broken
         if not 200 <= reply.status < 300:
             raise await self._refusal(reply)
         return reply
 
-    def _as_asked(self) -> httpx2.Request:
-        return httpx2.Request("POST", str(self._address))
+    def _asked(self) -> httpx2.Request:
+        return httpx2.Request("POST", str(self._outline.url))
 
     async def _refusal(self, reply: "Reply") -> anthropic.APIStatusError:
         """Read an answer that is no success and make the SDK's error of it."""
@@ -80,21 +93,22 @@ class Claude(anthropic.AsyncAnthropic):
             while piece := await reply.read():
                 content += piece
         finally:
-            await reply.aclose()
+            reply.close()
         kept = {name: value for name, value in reply.headers.items() if name.lower() not in _OF_THE_TRANSFER}
-        response = httpx2.Response(reply.status, headers=kept, content=content, request=self._as_asked())
+        response = httpx2.Response(reply.status, headers=kept, content=content, request=self._asked())
         return self._make_status_error_from_response(response)
 
 
 class Reply:
     """The answer to a request for a message: its headers, by names in any case, and its body as it comes in."""
 
-    __slots__ = ("_response", "headers", "status")
+    __slots__ = ("_body", "_connection", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status = response.status
-        self.headers = response.headers
+    def __init__(self, connection: Connection, message: RawResponseMessage, body: aiohttp.StreamReader) -> None:
+        self._connection = connection
+        self._body = body
+        self.status = message.code
+        self.headers = message.headers
 
     @property
     def request_id(self) -> str:
@@ -102,18 +116,22 @@ class Reply:
         said: str = self.headers.get("request-id", "")
         return (said if said.isascii() else said.encode("utf-8", "surrogateescape").decode("latin-1"))[:128]
 
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing of the body is left or will come."""
+        return self._body.at_eof()
+
     async def read(self) -> bytes:
         """Return the next piece of the body; nothing at its end. Raises what the SDK's transport raises."""
         try:
-            return await self._response.content.read(_PIECE_BYTES)
+            return await self._body.read(_PIECE_BYTES)
         except Exception:
             with map_aiohttp_exceptions():
                 raise
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Let go of it: a connection on which more would come is closed."""
-        self._response.release()
-        await self._response.wait_for_close()
+        self._connection.release()
 
 
 class Sender(anthropic.DefaultAioHttpClient):
@@ -124,11 +142,44 @@ class Sender(anthropic.DefaultAioHttpClient):
 
     def __init__(self, session: Callable[[], aiohttp.ClientSession], *, timeout: httpx2.Timeout) -> None:
         self._way = _Transport(client=session)
+        self._patience = _timeout(timeout.connect, timeout.read, timeout.pool)
         super().__init__(transport=self._way, timeout=timeout, follow_redirects=False)
 
-    async def ask(self, url: URL, body: bytes, *, headers: CIMultiDict[str]) -> Reply:
-        """Send a request for a message, and return the reply once its head is there."""
-        return Reply(await self._way.ask(url, body, headers=headers, patience=self.timeout))
+    async def ask(self, request: aiohttp.ClientRequest, written: bytes) -> Reply:
+        """Send what is written of a request, and return the reply once its head is there.
+
+        The session's own `request` would build and take apart anew what is ready here.
+        """
+        try:
+            connection = await self._way.connector.connect(request, traces=[], timeout=self._patience)
+        except TimeoutError as late:
+            raise httpx2.ConnectTimeout("No connection came about in time.") from late
+        except Exception:
+            with map_aiohttp_exceptions():
+                raise
+        try:
+            return await self._answered(connection, written)
+        except BaseException as raised:
+            connection.close()
+            if isinstance(raised, HttpProcessingError):
+                raise httpx2.RemoteProtocolError(str(raised)) from raised
+            with map_aiohttp_exceptions():
+                raise
+
+    async def _answered(self, connection: Connection, written: bytes) -> Reply:
+        protocol = connection.protocol
+        if protocol is None or protocol.transport is None:
+            raise aiohttp.ServerDisconnectedError
+        protocol.set_response_params(
+            read_until_eof=True, read_timeout=self._patience.sock_read, read_bufsize=READ_AHEAD_BYTES
+        )
+        protocol.transport.write(written)
+        if not protocol.writing_paused:  # else it is us who are not done; silence is measured from the first answer on
+            protocol.start_timeout()
+        message, body = await protocol.read()
+        while message.code < 200:  # "go on": the answer is still to come
+            message, body = await protocol.read()
+        return Reply(connection, message, body)
 
     def build_request(self, method: str, url: Any, **rest: Any) -> httpx2.Request:
         """Build a request; one that is no more than a body and headers without what costs most."""
@@ -160,19 +211,13 @@ class Sender(anthropic.DefaultAioHttpClient):
 class _Transport(AiohttpTransport):
     """The SDK's transport, handing headers and URLs over in aiohttp's own forms; those of httpx cost a scan each."""
 
-    async def ask(
-        self, url: URL, body: bytes, *, headers: CIMultiDict[str], patience: httpx2.Timeout
-    ) -> aiohttp.ClientResponse:
-        """Send a body and return the head of the response."""
-        with map_aiohttp_exceptions():
-            return await self._session().request(
-                "POST",
-                url,
-                headers=headers,
-                data=body,
-                allow_redirects=False,
-                timeout=_timeout(patience.connect, patience.read, patience.pool),
-            )
+    @property
+    def connector(self) -> aiohttp.BaseConnector:
+        """The connections that all requests share."""
+        found = self._session().connector
+        if found is None:
+            raise httpx2.ConnectError("The client is closed.")
+        return found
 
     def _session(self) -> aiohttp.ClientSession:
         if not isinstance(self.client, aiohttp.ClientSession):
@@ -212,3 +257,9 @@ def _timeout(connect: float | None, read: float | None, pool: float | None) -> a
 
 def _headers(headers: httpx2.Headers) -> CIMultiDict[str]:
     return CIMultiDict((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers.raw)
+
+
+def _lines(headers: Mapping[str, str]) -> str:
+    if _FORGED.search("".join(headers.values())):
+        raise ValueError("A header's value is one line.")
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()])

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import anthropic
@@ -26,16 +26,24 @@ class Listener:
 
     url: str = ""
     status: bytes = b"200 OK"
+    before: bytes = b""
+    connections: int = 0
     heads: list[dict[str, str]] = field(default_factory=list)
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with suppress(asyncio.IncompleteReadError):
+            while True:
+                await self._answer_one(reader, writer)
+        writer.close()
+
+    async def _answer_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         fields = dict(line.split(": ", 1) for line in head.strip().split("\r\n")[1:])
         self.heads.append({name.lower(): value for name, value in fields.items()})
         await reader.readexactly(int(self.heads[-1]["content-length"]))
-        writer.write(ANSWER % self.status)
+        writer.write(self.before + ANSWER % self.status)
         await writer.drain()
-        writer.close()
 
 
 @asynccontextmanager
@@ -52,10 +60,14 @@ async def listening(settings: Settings) -> AsyncIterator[Listener]:
         await client.close()
 
 
-async def ours() -> None:
+async def ours(*, said: str = "Hi", reference: str = "one") -> bytes:
     sdk = await client.client(ProviderKey("platform"))
-    reply = await sdk.stream(json.dumps({**BODY, "stream": True}).encode(), headers={"x-client-reference": "one"})
-    await reply.aclose()
+    body = {**BODY, "stream": True, "messages": [{"role": "user", "content": said}]}
+    reply = await sdk.stream(json.dumps(body).encode(), headers={"x-client-reference": reference})
+    try:
+        return await reply.read()
+    finally:
+        reply.close()
 
 
 async def the_sdks(url: str) -> None:
@@ -87,3 +99,34 @@ async def test_a_refusal_is_the_sdks_error(settings: Settings, status: bytes, er
             await ours()
 
     assert isinstance(faults.of_exception(raised.value).error, SkillgateError)
+
+
+async def test_a_connection_serves_again_once_its_answer_was_read(settings: Settings) -> None:
+    async with listening(settings) as listener:
+        answers = [await ours(), await ours(said="A long story. " * 100_000), await ours()]
+
+    assert answers == [b"{}", b"{}", b"{}"]
+    assert listener.connections == 1
+
+
+async def test_an_interim_answer_is_passed_over(settings: Settings) -> None:
+    async with listening(settings) as listener:
+        listener.before = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+        assert await ours() == b"{}"
+
+
+async def test_what_is_no_http_is_an_error_of_the_sdk(settings: Settings) -> None:
+    async with listening(settings) as listener:
+        listener.before = b"Welcome to the wrong port.\r\n"
+
+        with pytest.raises(anthropic.APIConnectionError):
+            await ours()
+
+
+async def test_no_header_forges_another(settings: Settings) -> None:
+    async with listening(settings) as listener:
+        with pytest.raises(ValueError, match="one line"):
+            await ours(reference="one\r\nx-api-key: other")
+
+    assert listener.heads == []
