@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Generic, TypeVar
 
-from prometheus_client import Counter, Histogram
-
 from kit import clock
 from kit.errors import Unavailable
+from kit.metrics import Counter, Histogram
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

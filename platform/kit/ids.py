@@ -25,11 +25,11 @@ def _uuid7() -> int:
 
 def base62(number: int, *, length: int) -> str:
     """Write a number in base 62, padded with zeros to `length`."""
-    pairs = []
+    written = ""
     for _ in range((length + 1) // 2):
         number, remainder = divmod(number, 62 * 62)
-        pairs.append(_PAIRS[remainder])
-    return "".join(reversed(pairs))[-length:]
+        written = _PAIRS[remainder] + written
+    return written[-length:]
 
 
 @lru_cache(maxsize=1024)  # a run's id is told in its answer, its logs and its spans

@@ -47,10 +47,10 @@ async def authenticate(raw: str | None, *, address: str, now: datetime, fresh: b
     Raises `AuthenticationFailed`, the same for every reason; `RateLimited` instead for an address
     that failed too often; `Unavailable` without a database.
     """
-    periodic.ensure()
-    control.listener()
+    fingerprint = form.fingerprint(raw or "")
+    known = None if fresh or not raw else cache.find(fingerprint, now=now)
     try:
-        known = await _find(raw, now=now, fresh=fresh)
+        known = known or await _looked_up(raw, now=now, fresh=fresh, fingerprint=fingerprint)
         _check_now(known, address=address, now=now)
     except _Refused as refused:
         audit.gather(refused.key._replace(address=address), now=now)
@@ -106,23 +106,22 @@ class _Refused(Exception):
         self.key = key
 
 
-async def _find(raw: str | None, *, now: datetime, fresh: bool) -> Known:
+async def _looked_up(raw: str | None, *, now: datetime, fresh: bool, fingerprint: bytes) -> Known:
+    periodic.ensure()
+    control.listener()
     if not raw:
         raise _Refused(RefusedKey("absent"))
     if not form.is_well_formed(raw):
         raise _Refused(RefusedKey("malformed"))
     digests = form.digests(raw)
-    current = next(iter(digests.values()))
-    known = None if fresh else cache.find(current, now=now)
-    if known is None:
-        generation = cache.generation()
-        row = await _row(digests, is_shared=not fresh, generation=generation)
-        if row is None:
-            raise _Refused(RefusedKey("unknown", display=form.display(raw)))
-        known = _known(row, now=now)
-        _check_row(row, caller=known.caller)
-        cache.keep(current, known, generation=generation)
-        _rehash_later(row, current=current)
+    generation = cache.generation()
+    row = await _row(digests, is_shared=not fresh, generation=generation)
+    if row is None:
+        raise _Refused(RefusedKey("unknown", display=form.display(raw)))
+    known = _known(row, now=now)
+    _check_row(row, caller=known.caller)
+    cache.keep(fingerprint, known, generation=generation)
+    _rehash_later(row, current=next(iter(digests.values())))
     return known
 
 

@@ -1,4 +1,4 @@
-"""Good keys seen in the last seconds, by digest, in this process.
+"""Good keys seen in the last seconds, by fingerprint, in this process.
 
 It spares the database a look for each call of a busy key and decides nothing for good: whoever
 spends is checked again in Postgres, and the control channel drops an entry at once.
@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network
 
-from prometheus_client import Counter
-
 from kit import control
+from kit.metrics import Counter
 from tenants.keys.caller import Caller
 
 LOOKUPS = Counter("skillgate_key_lookups_total", "Keys looked for among those known to this process.", ["outcome"])
@@ -34,14 +33,14 @@ _known: dict[bytes, Known] = {}
 _drops = {"count": 0}  # a lookup that was under way while something was dropped is not kept
 
 
-def find(digest: bytes, *, now: datetime) -> Known | None:
+def find(fingerprint: bytes, *, now: datetime) -> Known | None:
     """Return a key that was found good less than `LIFETIME` ago."""
-    known = _known.get(digest)
+    known = _known.get(fingerprint)
     if known is not None and timedelta(0) <= now - known.looked_up_at < LIFETIME:
         _HITS.inc()
         return known
     _MISSES.inc()
-    _known.pop(digest, None)
+    _known.pop(fingerprint, None)
     return None
 
 
@@ -50,13 +49,13 @@ def generation() -> int:
     return _drops["count"]
 
 
-def keep(digest: bytes, known: Known, *, generation: int) -> None:
+def keep(fingerprint: bytes, known: Known, *, generation: int) -> None:
     """Remember a key unless something was dropped since `generation`: the lookup may predate it."""
     if generation != _drops["count"]:
         return
     while len(_known) >= _MOST_ENTRIES:
         _known.pop(next(iter(_known)), None)
-    _known[digest] = known
+    _known[fingerprint] = known
 
 
 def forget(key_id: int) -> None:
@@ -76,9 +75,9 @@ def clear() -> None:
 
 def _drop(is_meant: Callable[[Caller], bool]) -> None:
     _drops["count"] += 1
-    for digest, known in tuple(_known.items()):
+    for fingerprint, known in tuple(_known.items()):
         if is_meant(known.caller):
-            _known.pop(digest, None)
+            _known.pop(fingerprint, None)
 
 
 control.subscribe(control.CONNECTED, lambda _: clear())

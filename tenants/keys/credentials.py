@@ -12,7 +12,10 @@ def credentials(headers: Mapping[str, str]) -> str | None:
     for two keys that differ.
     """
     in_header = (headers.get("x-api-key") or "").strip()
-    scheme, _, token = (headers.get("authorization") or "").strip().partition(" ")
+    authorization = headers.get("authorization")
+    if not authorization:
+        return in_header or None
+    scheme, _, token = authorization.strip().partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""
     if in_header and bearer and in_header != bearer:
         raise AuthenticationFailed

@@ -13,11 +13,11 @@ def test_a_lookup_that_was_under_way_while_a_key_was_revoked_is_not_kept() -> No
     before = cache.generation()
 
     cache.forget(known.caller.key_id)
-    cache.keep(b"digest", known, generation=before)
-    assert cache.find(b"digest", now=NOW) is None
+    cache.keep(b"fingerprint", known, generation=before)
+    assert cache.find(b"fingerprint", now=NOW) is None
 
-    cache.keep(b"digest", known, generation=cache.generation())
-    assert cache.find(b"digest", now=NOW) is known
+    cache.keep(b"fingerprint", known, generation=cache.generation())
+    assert cache.find(b"fingerprint", now=NOW) is known
 
 
 def test_forgetting_a_tenant_forgets_its_keys_and_no_others() -> None:
@@ -33,6 +33,6 @@ def test_forgetting_a_tenant_forgets_its_keys_and_no_others() -> None:
 
 
 def test_a_clock_that_went_back_forgets() -> None:
-    cache.keep(b"digest", cache.Known(a_caller(), networks=(), looked_up_at=NOW), generation=cache.generation())
+    cache.keep(b"fingerprint", cache.Known(a_caller(), networks=(), looked_up_at=NOW), generation=cache.generation())
 
-    assert cache.find(b"digest", now=NOW.replace(year=2025)) is None
+    assert cache.find(b"fingerprint", now=NOW.replace(year=2025)) is None
