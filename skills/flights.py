@@ -11,10 +11,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Generic, Literal, TypeVar
 
-from django.conf import settings
-
 from kit import clock, loops
 from kit.errors import AuthenticationFailed, SkillgateError, Unavailable, UpstreamTimeout
+from kit.settings import settings
 from skills import claude, inflight, observing
 from skills.admission import Admitted
 from skills.claude import StreamEvent

@@ -8,10 +8,9 @@ import logging
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from django.conf import settings
-from prometheus_client import Counter, Gauge, Histogram
-
 from kit import access, ids, logs
+from kit.metrics import Counter, Gauge, Histogram
+from kit.settings import settings
 from skills import generations
 from usage.ledger import Closing, Reservation
 

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from django.conf import settings
-
 from kit.errors import InvalidRequest
+from kit.settings import settings
 from skills import schemas, templates
 from skills.versions import Version
 

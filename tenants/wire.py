@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypeVar
 
-from django.conf import settings
 from redis.exceptions import ResponseError
 
 from kit import clock, lines, loops, traces
@@ -17,6 +16,7 @@ from kit import redis as kit_redis
 from kit.batching import Lane
 from kit.errors import Unavailable
 from kit.lines import Line
+from kit.settings import settings
 from tenants.breaker import Breaker
 
 Subject = TypeVar("Subject", bound=Hashable)

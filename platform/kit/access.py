@@ -9,10 +9,9 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
-from django.conf import settings
-from prometheus_client import Counter, Gauge, Histogram
-
 from kit import clock, logs, traces
+from kit.metrics import Counter, Gauge, Histogram
+from kit.settings import settings
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

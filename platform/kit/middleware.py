@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction
-from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.http.request import split_domain_port, validate_host
@@ -16,6 +15,7 @@ from django.utils.decorators import sync_and_async_middleware
 from kit import access
 from kit import request_ids as ids
 from kit.errors import InvalidRequest, SkillgateError
+from kit.settings import settings
 
 API_PREFIXES = ("/v1/", "/health/", "/mcp")
 

@@ -7,10 +7,10 @@ from contextlib import aclosing
 from typing import Any
 
 import orjson
-from django.conf import settings
 
 from kit import clock, sse
 from kit.errors import SkillgateError
+from kit.settings import settings
 from skills.claude import faults
 from skills.claude.client import client
 from skills.claude.events import StreamEvent

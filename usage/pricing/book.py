@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from django.conf import settings
-
 from kit import clock, coalescing, control, loops, pg
 from kit.errors import NotAllowed, Unavailable
+from kit.settings import settings
 from usage.models import Price
 
 log = logging.getLogger(__name__)
