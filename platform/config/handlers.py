@@ -41,7 +41,7 @@ class ApiHandler(ASGIHandler):
         """Answer one request; a client that leaves cancels it."""
         handler: Any = self  # the stubs leave out the parts of Django's handler
         if scope["method"] == "POST":
-            await doorway.enter()
+            await doorway.here().enter()
         first = await receive()
         if first["type"] == "http.request" and not first.get("more_body"):
             body = io.BytesIO(first.get("body", b""))
@@ -98,12 +98,14 @@ class ApiHandler(ASGIHandler):
         """Send an answer as Django does, with its headers encoded in one go."""
         handler: Any = self
         answer: Any = response
+        content: bytes = b"" if answer.streaming else answer.content
         try:
-            head = _head(answer, request)
+            head = _head(answer, request, len(content))
             await send({"type": "http.response.start", "status": answer.status_code, "headers": head})
             if not answer.streaming:
-                for chunk, is_last in handler.chunk_bytes(answer.content):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
+                for start in range(0, len(content) or 1, handler.chunk_size):
+                    chunk, end = content[start : start + handler.chunk_size], start + handler.chunk_size
+                    await send({"type": "http.response.body", "body": chunk, "more_body": end < len(content)})
                 return
             async with aclosing(aiter(answer)) as parts:
                 async for part in parts:
@@ -117,17 +119,19 @@ class ApiHandler(ASGIHandler):
             answer.closed = True
 
 
-def _head(response: Any, request: ApiRequest | None) -> list[tuple[bytes, bytes]]:
+def _head(response: Any, request: ApiRequest | None, length: int) -> list[tuple[bytes, bytes]]:
     headers = dict(response.headers._store)  # noqa: SLF001 - by name in lower case: the name and the value
     if request is not None:
         headers["request-id"] = ("request-id", request.request_id)
         headers["x-request-id"] = ("X-Request-ID", request.request_id)
-    if not response.streaming and response.content and "content-length" not in headers:
-        headers["content-length"] = ("Content-Length", str(len(response.content)))
-    lines = list(headers.values()) + [
-        ("Set-Cookie", one.output(header="").strip()) for one in response.cookies.values()
-    ]
-    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in lines]
+    if length and "content-length" not in headers:
+        headers["content-length"] = ("Content-Length", str(length))
+    lines = [*headers.values(), *(("Set-Cookie", one.output(header="").strip()) for one in response.cookies.values())]
+    texts = "\n".join([text for line in lines for text in line]).encode("latin-1").split(b"\n")
+    if len(texts) != 2 * len(lines):
+        split = "A header of the answer holds a line break"
+        raise ValueError(split)
+    return list(zip(texts[::2], texts[1::2], strict=True))
 
 
 async def _whole_body(first: dict[str, Any], receive: Any, handler: Any) -> Any:

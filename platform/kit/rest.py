@@ -112,9 +112,6 @@ class AsyncAPIView(APIView):
         """Take the request in; Django's own would keep `get` as `head`, a cycle that only the garbage collector ends."""
         self.request, self.args, self.kwargs = request, args, kwargs  # type: ignore[assignment]  # DRF's comes after it
 
-    async def admit(self, request: Request) -> None:
-        """Be called before the handler; a subclass authenticates here."""
-
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> StrictRequest:
         """Wrap Django's request."""
         context = {"view": self, "args": args, "kwargs": kwargs}
@@ -129,13 +126,11 @@ class AsyncAPIView(APIView):
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # async is the point
         """Run the handler and render what it returns, or the error it raised."""
-        self.args, self.kwargs = args, kwargs
         self.request = wrapped = self.initialize_request(request, *args, **kwargs)
         self.headers = {"Allow": self._allow}
         try:
             self.initial(wrapped, *args, **kwargs)
             handler = self._handler_of(wrapped)
-            await self.admit(wrapped)
             return self._rendered(await handler(wrapped, *args, **kwargs))
         except Exception as error:  # noqa: BLE001 - the entry point: every error becomes an envelope, the unknown are logged
             return self._rendered(self.handle_exception(error))

@@ -84,11 +84,11 @@ class JSONAnswer(HttpResponse):
     _handler_class = None
     closed = False
 
-    def __init__(self, content: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        """Put together what Django's two constructors would."""
+    def __init__(self, data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        """Put together what Django's two constructors would, and write `data` as JSON."""
         self.status_code = status
         self.cookies = SimpleCookie()
-        self._container = [content]
+        self._container = [encode(data)]
         self._resource_closers: list[Any] = []
         self.headers = ResponseHeaders({})
         stored: Any = self.headers

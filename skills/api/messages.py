@@ -108,7 +108,7 @@ def answer(request: Request, ask: Ask) -> Awaitable[HttpResponseBase]:
         try:
             message = await messages.complete(relay)
         except SkillgateError as error:
-            return Answer(error=error, headers=headers, is_spent=relay.is_spent)
+            return retries.failed(error, request, headers=headers, is_spent=relay.is_spent)
         return Answer(message, headers=headers)
 
     return retries.once(request, ask.caller, work)

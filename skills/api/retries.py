@@ -4,8 +4,7 @@ The call goes on in a task of its own, so its answer is there for the retry of a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from django.http import HttpResponse
@@ -15,7 +14,7 @@ from rest_framework.request import Request
 from kit import loops
 from kit.errors import SkillgateError
 from kit.middleware import request_id_of
-from kit.wire import JSON, JSONAnswer, encode
+from kit.wire import JSON, JSONAnswer
 from skills import idempotency
 from skills.idempotency import Claim, Kept, UnderWay
 from tenants.keys import Caller
@@ -25,15 +24,10 @@ REPLAYED = {"Idempotent-Replayed": "true"}
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a call answers: JSON, or an error; `is_spent` when anything was used upstream for it."""
+class Answer(JSONAnswer):
+    """What a call answers; `is_spent` when anything was used upstream for it."""
 
-    content: Any = None
-    error: SkillgateError | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    is_spent: bool = True
-    status: int = 200
+    is_spent = True
 
 
 Work = Callable[[], Awaitable[Answer]]
@@ -45,7 +39,15 @@ def key_of(request: Request) -> str | None:
     return None if key is None else idempotency.checked_key(key)
 
 
-async def once(request: Request, caller: Caller, work: Work, *, body: Any = None) -> HttpResponseBase:
+def failed(error: SkillgateError, request: Request, *, headers: Mapping[str, str], is_spent: bool) -> Answer:
+    """Answer with the error a call ended with after something was sent upstream."""
+    content = error.envelope(request_id=request_id_of(request))
+    answer = Answer(content, status=error.status, headers={**headers, **error.headers})
+    answer.is_spent = is_spent
+    return answer
+
+
+def once(request: Request, caller: Caller, work: Work, *, body: Any = None) -> Awaitable[HttpResponseBase]:
     """Answer a request by `work`, at most once for each idempotency key.
 
     `work` answers what happened after something was sent upstream, and raises what was refused
@@ -53,9 +55,9 @@ async def once(request: Request, caller: Caller, work: Work, *, body: Any = None
     """
     key = key_of(request)
     if key is None:
-        return _rendered(await work(), request)
+        return work()
     said = idempotency.digest(request.path, request.data if body is None else body)
-    return await detached(_once(request, caller, key, said, work))
+    return detached(_once(caller, key, said, work))
 
 
 async def detached(work: Awaitable[Result]) -> Result:
@@ -76,32 +78,23 @@ async def _fulfil(outcome: "asyncio.Future[Result]", work: Awaitable[Result]) ->
             outcome.set_result(result)
 
 
-async def _once(request: Request, caller: Caller, key: str, said: bytes, work: Work) -> HttpResponseBase:
+async def _once(caller: Caller, key: str, said: bytes, work: Work) -> HttpResponseBase:
     found = await idempotency.claim(caller, key, digest=said)
     if isinstance(found, Kept):
         return HttpResponse(found.content, status=found.status, content_type=found.content_type, headers=REPLAYED)
     if isinstance(found, UnderWay):
         raise idempotency.under_way()
-    return await _perform(request, found, work)
+    return await _perform(found, work)
 
 
-async def _perform(request: Request, claim: Claim, work: Work) -> HttpResponseBase:
+async def _perform(claim: Claim, work: Work) -> Answer:
     try:
         answer = await work()
     except BaseException:
         await idempotency.drop(claim)
         raise
-    response = _rendered(answer, request)
     if answer.is_spent:
-        await idempotency.keep(claim, Kept(response.status_code, JSON, response.content))
+        await idempotency.keep(claim, Kept(answer.status_code, JSON, answer.content))
     else:
         await idempotency.drop(claim)
-    return response
-
-
-def _rendered(answer: Answer, request: Request) -> HttpResponse:
-    status, content, headers = answer.status, answer.content, answer.headers
-    if answer.error is not None:
-        content = answer.error.envelope(request_id=request_id_of(request))
-        status, headers = answer.error.status, {**headers, **answer.error.headers}
-    return JSONAnswer(encode(content), status=status, headers=headers)
+    return answer

@@ -27,7 +27,7 @@ def answer(request: Request, order: runs.Order) -> Awaitable[HttpResponseBase]:
         try:
             done = await runs.complete(run)
         except SkillgateError as error:
-            return Answer(error=error, headers=run.admitted.decision.headers(), is_spent=run.is_spent)
+            return retries.failed(error, request, headers=run.admitted.decision.headers(), is_spent=run.is_spent)
         headers = {**run.admitted.decision.headers(), **rendering.cache_header(done.cache)}
         return Answer(rendering.completed(done, version=order.version, model=run.model), headers=headers)
 

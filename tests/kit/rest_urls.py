@@ -67,14 +67,6 @@ class SmallView(EchoView):
     max_body_bytes = 10
 
 
-class AdmittedView(EchoView):
-    """Admits nobody."""
-
-    async def admit(self, request: Request) -> None:
-        """Refuses."""
-        raise AuthenticationFailed
-
-
 class StreamView(rest.AsyncAPIView):
     """Streams."""
 
@@ -102,7 +94,6 @@ def broken(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("v1/echo", EchoView.as_view()),
     path("v1/small", SmallView.as_view()),
-    path("v1/admitted", AdmittedView.as_view()),
     path("v1/stream", StreamView.as_view()),
     path("v1/raise/<str:name>", RaiseView.as_view()),
     path("v1/odd/<str:name>", OddView.as_view()),

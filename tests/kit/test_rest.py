@@ -224,11 +224,6 @@ async def test_options_and_head_are_answered(client: AsyncClient) -> None:
     assert head.status_code == 200
 
 
-async def test_nobody_passes_who_is_not_admitted(client: AsyncClient) -> None:
-    assert_envelope(await post(client, "/v1/admitted", b"{}"), status=401, type="authentication_error")
-    assert rest_urls.seen == []
-
-
 @pytest.mark.parametrize(
     "accept", ["", "*/*", "application/json", "application/*;q=0.1", "text/html, */*;q=0.01", "APPLICATION/JSON"]
 )
