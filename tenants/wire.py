@@ -61,11 +61,11 @@ class Script(Generic[Subject]):
         self.most_together = most_together
         self.longest_wait = longest_wait
         self.steps = steps
-        self._wires: loops.Own[dict[str, _Wire[Subject]]] = loops.Own(dict)
+        self._wires: loops.Own[_Wire[Subject]] = loops.Own(lambda: _Wire(self))
 
     async def run(self, subject: Subject, *arguments: Argument) -> Any:
         """Return the script's answer, or raise `Trouble`."""
-        wire = self._wire()
+        wire = self._wires.here()
         if not wire.breaker.is_ready:
             raise Trouble
         try:
@@ -73,16 +73,13 @@ class Script(Generic[Subject]):
         except Unavailable as full:
             raise Trouble from full
 
+    def put(self, subject: Subject, *arguments: Argument) -> "asyncio.Future[Any]":
+        """Send an order that goes its way whoever waits; what comes of it is as in `run`, or `Unavailable`."""
+        return self._wires.here().lane.put((subject, arguments), within=self.longest_wait)
+
     def seconds_to_probe(self) -> float:
         """Return how long it is until Redis is tried again; 0 while it works."""
-        return self._wire().breaker.seconds_to_probe()
-
-    def _wire(self) -> "_Wire[Subject]":
-        of_loop = self._wires.here()
-        wire = of_loop.get(settings.REDIS_URL)
-        if wire is None:
-            wire = of_loop[settings.REDIS_URL] = _Wire(self)
-        return wire
+        return self._wires.here().breaker.seconds_to_probe()
 
 
 class _Wire(Generic[Subject]):

@@ -5,9 +5,9 @@ way is flushed at once, so an idle lane adds no wait. The queue is bounded and h
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from functools import partial
+from itertools import islice
+from math import inf
 from typing import Generic, TypeVar
 
 from kit import clock
@@ -16,6 +16,7 @@ from kit.metrics import Counter, Histogram
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Batch = dict[asyncio.Future[Result], tuple[Item, float, float]]  # since when each waits, and until when
 
 BATCH_SIZE = Histogram(
     "skillgate_batch_items", "Items flushed together.", ["lane"], buckets=(1, 2, 5, 10, 20, 50, 100, 200)
@@ -58,9 +59,13 @@ class Lane(Generic[Item, Result]):
         self._most_waiting = most_waiting
         self._patience = patience
         self._most_stuck = most_stuck
-        self._queue: OrderedDict[asyncio.Future[Result], tuple[Item, float]] = OrderedDict()  # and since when it waits
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._queue: Batch[Result, Item] = {}
+        self._under_way: dict[asyncio.Task[None] | None, Batch[Result, Item]] = {}
         self._awaited: asyncio.Task[None] | None = None  # the flush that the next one waits for
+        self._awaited_until = inf
+        self._watch: asyncio.TimerHandle | None = None  # one for all deadlines: it goes off at the earliest
+        self._watches_until = inf
         self._size = BATCH_SIZE.labels(name)
         self._wait = BATCH_WAIT.labels(name)
 
@@ -70,23 +75,61 @@ class Lane(Generic[Item, Result]):
         return len(self._queue)
 
     async def submit(self, item: Item, *, within: float) -> Result:
-        """Return the item's result, or raise `Unavailable` after `within` seconds or when the queue is full."""
-        if len(self._queue) >= self._most_waiting:
-            BATCH_REFUSED.labels(self._name, "full").inc()
-            raise Unavailable("Too many calls are waiting to be admitted. Try again shortly.", retry_after=1)
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Result] = loop.create_future()
-        self._queue[answer] = item, clock.monotonic()
-        if self._awaited is None:
-            self._go_on()
-        deadline = loop.call_later(within, self._expire, answer)
+        """Return the item's result, or raise `Unavailable` as `put` says; who is cancelled has not asked."""
+        answer = self.put(item, within=within)
         try:
             return await answer
         except asyncio.CancelledError:
             self._disown(item, answer)
             raise
-        finally:
-            deadline.cancel()
+
+    def put(self, item: Item, *, within: float) -> "asyncio.Future[Result]":
+        """Take an item in, which is flushed whoever waits for it, and return what will be its result.
+
+        It is `Unavailable` after `within` seconds, or at once when the queue is full.
+        """
+        answer: asyncio.Future[Result] = self._loop.create_future()
+        if len(self._queue) >= self._most_waiting:
+            BATCH_REFUSED.labels(self._name, "full").inc()
+            full = Unavailable("Too many calls are waiting to be admitted. Try again shortly.", retry_after=1)
+            answer.set_exception(full)
+            return answer
+        now = clock.monotonic()
+        self._queue[answer] = item, now, now + within
+        if now + within < self._watches_until:
+            self._watch_until(now + within, now=now)
+        if self._awaited is None:
+            self._go_on()
+        return answer
+
+    def _disown(self, item: Item, answer: "asyncio.Future[Result]") -> None:
+        self._queue.pop(answer, None)
+        # Cancelled between the answer and its reading: the answer is there and nobody will have it.
+        if not answer.cancelled() and answer.exception() is None:
+            self._abandoned(item, answer.result())
+
+    def _watch_until(self, moment: float, *, now: float) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._watches_until = moment
+        self._watch = self._loop.call_later(moment - now, self._look)
+
+    def _look(self) -> None:
+        """Refuse what waited too long, wait no more for a flush that takes too long, and watch on."""
+        now = clock.monotonic()
+        if self._awaited_until <= now:
+            self._awaited, self._awaited_until = None, inf
+            self._go_on()
+        earliest = self._awaited_until
+        for batch in (*self._under_way.values(), self._queue):
+            for answer, (_, _, until) in list(batch.items()):
+                if until <= now:
+                    self._expire(answer)
+                elif not answer.done():
+                    earliest = min(earliest, until)
+        self._watch, self._watches_until = None, inf
+        if earliest < inf:
+            self._watch_until(earliest, now=now)
 
     def _expire(self, answer: "asyncio.Future[Result]") -> None:
         self._queue.pop(answer, None)
@@ -96,56 +139,43 @@ class Lane(Generic[Item, Result]):
                 Unavailable("The ledger did not answer in time; nothing was spent. Try again.", retry_after=2)
             )
 
-    def _disown(self, item: Item, answer: "asyncio.Future[Result]") -> None:
-        self._queue.pop(answer, None)
-        # Cancelled between the answer and its reading: the answer is there and nobody will have it.
-        if not answer.cancelled() and answer.exception() is None:
-            self._abandoned(item, answer.result())
-
     def _go_on(self) -> None:
         """Flush what waits, unless a flush is waited for or too many are stuck."""
         if self._queue and self._awaited is None and len(self._under_way) <= self._most_stuck:
-            loop = asyncio.get_running_loop()
-            flushing = self._awaited = loop.create_task(self._deliver())
-            self._under_way.add(flushing)
-            patience = loop.call_later(self._patience, self._wait_no_more, flushing)
-            flushing.add_done_callback(partial(self._ended, patience))
-
-    def _wait_no_more(self, flushing: asyncio.Task[None]) -> None:
-        if self._awaited is flushing:
-            self._awaited = None
-            self._go_on()
-
-    def _ended(self, patience: asyncio.TimerHandle, flushing: asyncio.Task[None]) -> None:
-        patience.cancel()
-        self._under_way.discard(flushing)
-        if self._awaited is flushing:
-            self._awaited = None
-        self._go_on()
+            self._awaited = self._loop.create_task(self._deliver())
+            self._under_way[self._awaited] = {}
 
     async def _deliver(self) -> None:
-        if not self._queue:  # all of it was cancelled meanwhile
-            return
-        _, (_, since) = next(iter(self._queue.items()))
-        self._wait.observe(clock.monotonic() - since)
-        batch = [self._queue.popitem(last=False) for _ in range(min(len(self._queue), self._most_items))]
-        self._size.observe(len(batch))
-        outcomes: list[Result | Exception] = []
+        """Flush a batch of all that came in the turn of the loop that began with its first item."""
+        flushing, now = self._awaited, clock.monotonic()
+        batch = self._under_way[flushing] = dict(islice(self._queue.items(), self._most_items))
+        for answer in batch:
+            del self._queue[answer]
+        self._awaited_until = now + self._patience
+        if self._awaited_until < self._watches_until:
+            self._watch_until(self._awaited_until, now=now)
+        outcomes: list[Result | Exception] = []  # it stays so when cancelled
         try:
-            outcomes = await self._flush([item for _, (item, _) in batch])
+            if batch:  # or else all of it was cancelled meanwhile
+                _, since, _ = next(iter(batch.values()))
+                self._wait.observe(now - since)
+                self._size.observe(len(batch))
+                outcomes = await self._flush([item for item, _, _ in batch.values()])
         except Exception as fault:  # noqa: BLE001 - whatever went wrong belongs to the callers that wait for it
             outcomes = [fault] * len(batch)
         finally:
-            if not outcomes:  # cancelled
-                outcomes = [Unavailable("The process is stopping. Try again.")] * len(batch)
-            for (answer, (item, _)), outcome in zip(batch, outcomes, strict=True):
-                self._answer(item, answer, outcome)
+            self._answer(batch, outcomes or [Unavailable("The process is stopping. Try again.")] * len(batch))
+            del self._under_way[flushing]
+            if self._awaited is flushing:
+                self._awaited, self._awaited_until = None, inf
+            self._go_on()
 
-    def _answer(self, item: Item, answer: "asyncio.Future[Result]", outcome: Result | Exception) -> None:
-        if answer.done():
-            if not isinstance(outcome, Exception):
-                self._abandoned(item, outcome)
-        elif isinstance(outcome, Exception):
-            answer.set_exception(outcome)
-        else:
-            answer.set_result(outcome)
+    def _answer(self, batch: Batch[Result, Item], outcomes: list[Result | Exception]) -> None:
+        for (answer, (item, _, _)), outcome in zip(batch.items(), outcomes, strict=True):
+            if answer.done():
+                if not isinstance(outcome, Exception):
+                    self._abandoned(item, outcome)
+            elif isinstance(outcome, Exception):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)

@@ -1,7 +1,8 @@
 """A call's way through the limits: taken before anything is spent, given back at its end."""
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
+from typing import Any
 
 from django.conf import settings
 from prometheus_client import Counter
@@ -43,19 +44,22 @@ async def take(caller: Caller, *, tokens: int, call_id: str) -> Decision:
     raise decisions.refusal(verdict, allowance=allowance, tokens=tokens, source=source, next_probe=next_probe)
 
 
-async def refund(caller: Caller, *, tokens: int, call_id: str) -> None:
-    """Settle a call: its unused `tokens` are given back and its place is free; again does nothing."""
-    await _finish(caller, tokens=tokens, requests=0, call_id=call_id)
+def refund(caller: Caller, *, tokens: int, call_id: str) -> Coroutine[Any, Any, None]:
+    """Settle a call: its unused `tokens` are given back and its place is free; again does nothing.
+
+    It is sent at once, also before what is returned is awaited; so are `release` and `cancel`.
+    """
+    return _finish(caller, tokens=tokens, requests=0, call_id=call_id)
 
 
-async def release(caller: Caller, *, call_id: str) -> None:
+def release(caller: Caller, *, call_id: str) -> Coroutine[Any, Any, None]:
     """Free a call's place and give nothing back."""
-    await _finish(caller, tokens=0, requests=0, call_id=call_id)
+    return _finish(caller, tokens=0, requests=0, call_id=call_id)
 
 
-async def cancel(caller: Caller, *, call_id: str) -> None:
+def cancel(caller: Caller, *, call_id: str) -> Coroutine[Any, Any, None]:
     """Undo a call as if it had not been taken: for one that was refused afterwards, by a budget."""
-    await _finish(caller, tokens=caller.tokens_per_minute, requests=1, call_id=call_id)
+    return _finish(caller, tokens=caller.tokens_per_minute, requests=1, call_id=call_id)
 
 
 async def renew(calls: Iterable[tuple[int, str]]) -> None:
@@ -84,7 +88,7 @@ def _take_here(caller: Caller, *, allowance: Allowance, tokens: int, call_id: st
     return _shares.take(caller.family_id, allowance=allowance, tokens=tokens, call_id=call_id)
 
 
-async def _finish(caller: Caller, *, tokens: int, requests: int, call_id: str) -> None:
+def _finish(caller: Caller, *, tokens: int, requests: int, call_id: str) -> Coroutine[Any, Any, None]:
     _ended[call_id] = None
     while len(_ended) > _MOST_ENDED:
         _ended.popitem(last=False)
@@ -92,7 +96,13 @@ async def _finish(caller: Caller, *, tokens: int, requests: int, call_id: str) -
     if caller.family_id in _shares:
         share = allowance.share(settings.PROCESS_COUNT)
         _shares.finish(caller.family_id, allowance=share, tokens=tokens, requests=requests, call_id=call_id)
+    return _finished(
+        shared.finish(caller.family_id, allowance=allowance, tokens=tokens, requests=requests, call_id=call_id)
+    )
+
+
+async def _finished(answer: Awaitable[Any]) -> None:
     try:
-        await shared.finish(caller.family_id, allowance=allowance, tokens=tokens, requests=requests, call_id=call_id)
-    except shared.Trouble:
+        await answer
+    except shared.TROUBLE:
         return  # the lease ends by itself, and the rate makes up for the rest within a minute

@@ -1,15 +1,18 @@
 """Counting in Redis: one script decides, by Redis's clock; calls that arrive together go in one round trip."""
 
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from kit import loops
+from kit.errors import Unavailable
 from tenants.limits.verdicts import LEASE_SECONDS, Allowance, Verdict
 from tenants.wire import Argument, Script, Trouble
 
-__all__ = ["Trouble", "finish", "renew", "seconds_to_probe", "take"]
+__all__ = ["TROUBLE", "Trouble", "finish", "renew", "seconds_to_probe", "take"]
+TROUBLE = (Trouble, Unavailable)
 _LEASE = int(LEASE_SECONDS * 1_000_000)
 
 
@@ -19,10 +22,9 @@ async def take(family_id: int, *, allowance: Allowance, tokens: int, call_id: st
     return _verdict(await _script.run(family_id, "take", call_id, tokens, *limits, allowance.concurrent, _LEASE))
 
 
-async def finish(family_id: int, *, allowance: Allowance, tokens: int, requests: int, call_id: str) -> int:
-    """End a call's lease and give back up to what it was charged; returns the tokens."""
-    given = (call_id, tokens, allowance.requests, allowance.tokens, requests)
-    return int(await _script.run(family_id, "finish", *given))
+def finish(family_id: int, *, allowance: Allowance, tokens: int, requests: int, call_id: str) -> Awaitable[Any]:
+    """Send word that a call's lease ends and up to what it was charged is given back; what comes may be `TROUBLE`."""
+    return _script.put(family_id, "finish", call_id, tokens, allowance.requests, allowance.tokens, requests)
 
 
 async def renew(family_id: int, call_ids: list[str]) -> None:
