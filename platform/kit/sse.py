@@ -6,18 +6,21 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 import codecs
 import json
 import re
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from kit.errors import UpstreamFailed
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _BOM = codecs.BOM_UTF8.decode()
-_PLAIN = re.compile(r"event: ([^\n]+)\ndata: ([^\n]*)")  # how nearly all events are written
+_PLAIN = re.compile(r"event: ([^\n]+)\ndata: ([^\n]*)\n\n")  # how nearly all events are written
+_ALL_PLAIN = re.compile(f"(?:{_PLAIN.pattern})+")
 _SEPARATORS = str.maketrans({"\u2028": "\\u2028", "\u2029": "\\u2029", "\x85": "\\u0085"})
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-class ServerSentEvent(NamedTuple):
+@dataclass(slots=True)
+class ServerSentEvent:
     """One event as it came; `id` is the last one seen, as for a browser's `lastEventId`."""
 
     event: str
@@ -105,20 +108,17 @@ class Decoder:
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         events: list[ServerSentEvent] = []
-        *blocks, rest = text.split("\n\n")
-        for block in blocks:
-            plain = None if self._data or self._event else _PLAIN.fullmatch(block)
-            if plain is None:
-                self._lines(block.split("\n"), events)
-                self._dispatch(events)
-            else:
-                events.append(ServerSentEvent(plain[1], plain[2], self._id, self._retry))
-                self._retry = None
-        self._lines(rest.split("\n")[:-1], events)  # without what follows the last line break, which is nothing
+        if self._event or self._data or self._retry is not None:  # an event has begun
+            begun, blank, text = text.partition("\n\n")
+            self._lines(begun + blank, events)
+        if plain := _ALL_PLAIN.match(text):
+            events += [ServerSentEvent(event, data, self._id) for event, data in _PLAIN.findall(text, 0, plain.end())]
+            text = text[plain.end() :]
+        self._lines(text, events)
         return events
 
-    def _lines(self, lines: list[str], events: list[ServerSentEvent]) -> None:
-        for line in lines:
+    def _lines(self, text: str, events: list[ServerSentEvent]) -> None:
+        for line in text.split("\n")[:-1]:  # without what follows the last line break, which is nothing
             if line:
                 self._field(line)
             else:

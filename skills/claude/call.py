@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Any, ClassVar
 
 import orjson
 
@@ -18,10 +17,9 @@ from skills.claude.observation import Observation
 from skills.claude.places import Place
 from skills.claude.sdk import Reply
 
-_HIDDEN = ("thinking", "redacted_thinking")
-_PIECE_BYTES = 4_096  # decoded at a time: whoever reads slowly holds no more of decoded events than this
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _DELTA_TEXTS = ("text", "partial_json", "thinking", "signature")
+_HIDDEN = ("thinking", "redacted_thinking")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class Call:
@@ -51,11 +49,16 @@ class Call:
         """
         seen = self.observed
         seen.started_at = seen.last_seen_at = clock.monotonic()
+        reply = None
         try:
             async with asyncio.timeout(min(self._within, settings.CLAUDE_FIRST_TOKEN_SECONDS)) as patience:
-                async with aclosing(self._read(patience)) as pieces:
-                    async for piece in pieces:
-                        yield piece
+                reply, decoder = await self._asked(), sse.Decoder()
+                while not reply.is_read:
+                    sent, events = decoder.feed(await reply.read()), list[StreamEvent]()
+                    try:
+                        self._take_in(sent, events, patience)
+                    finally:
+                        yield events  # what came before a fault, too
             if not seen.is_finished:
                 raise self._fail(faults.truncated())
         except faults.broken() as raised:
@@ -68,6 +71,8 @@ class Call:
             seen.is_cancelled = not seen.is_finished
             raise
         finally:
+            if reply is not None:
+                reply.close()
             seen.ended_at = clock.monotonic()
 
     @property
@@ -79,23 +84,6 @@ class Call:
         elapsed = clock.monotonic() - self.observed.started_at
         patience.reschedule(asyncio.get_running_loop().time() + max(0.0, self._within - elapsed))
 
-    async def _read(self, patience: asyncio.Timeout) -> AsyncGenerator[list[StreamEvent], None]:
-        """Yield the events as they come; of a large piece only a part is ever decoded."""
-        reply, decoder = await self._asked(), sse.Decoder()
-        try:
-            while not reply.is_read:
-                chunk = await reply.read()
-                for start in range(0, len(chunk), _PIECE_BYTES):
-                    seen: list[StreamEvent] = []
-                    try:
-                        self._take_in(decoder.feed(chunk[start : start + _PIECE_BYTES]), seen, patience)
-                    except (SkillgateError, ValueError):
-                        yield seen  # what came before the fault
-                        raise
-                    yield seen
-        finally:
-            reply.close()
-
     async def _asked(self) -> Reply:
         sdk = await client(self._place.key)
         body = _encoded({**self._body, "stream": True})
@@ -105,38 +93,38 @@ class Call:
         self._place.heed(reply.headers)
         return reply
 
-    def _take_in(self, sent: list[sse.ServerSentEvent], seen: list[StreamEvent], patience: asyncio.Timeout) -> None:
-        """Decode and note events one by one, and put them to `seen`."""
-        observed = self.observed
-        observed.last_seen_at = clock.monotonic()
-        had_output = observed.first_output_at is not None
+    def _take_in(self, sent: list[sse.ServerSentEvent], events: list[StreamEvent], patience: asyncio.Timeout) -> None:
+        """Decode and note events one by one, and put them to `events`."""
+        seen = self.observed
+        seen.last_seen_at = clock.monotonic()
+        had_output = seen.first_output_at is not None
         for one in sent:
-            if one.data:
-                event = StreamEvent(one.event, _object(one.data), one.data)
-                self._observe(event)
-                seen.append(event)
-        if not had_output and observed.first_output_at is not None:
+            if not one.data:
+                continue
+            try:
+                data = orjson.loads(one.data)
+            except orjson.JSONDecodeError:  # half a surrogate pair, as parts of a text may bring it
+                data = json.loads(one.data)
+            if not isinstance(data, dict):
+                raise json.JSONDecodeError("a stream event is an object", one.data, 0)
+            if one.event in self._SEEN:
+                self._SEEN[one.event](self, data)
+            events.append(StreamEvent(one.event, data, one.data))
+        if not had_output and seen.first_output_at is not None and not seen.is_finished:
             self._allow_all(patience)
 
-    def _observe(self, event: StreamEvent) -> None:
-        seen = self.observed
-        if event.type == "content_block_delta":
-            self._see_delta(event.data.get("delta"))
-        elif event.type == "content_block_start":
-            self._see_block(event.data.get("content_block"))
-        elif event.type == "message_start":
-            message = event.data.get("message")
-            seen.see_start(message if isinstance(message, dict) else {})
-        elif event.type == "message_delta":
-            seen.see_end(event.data)
-        elif event.type == "message_stop":
-            seen.is_finished = True
-        elif event.type == "error":
-            error = event.data.get("error")
-            raise self._fail(faults.of_error_event(str((error if isinstance(error, dict) else {}).get("type"))))
+    def _see_start(self, event: dict[str, Any]) -> None:
+        message = event.get("message")
+        self.observed.see_start(message if isinstance(message, dict) else {})
 
-    def _see_delta(self, delta: Any) -> None:
-        seen = self.observed
+    def _see_block(self, event: dict[str, Any]) -> None:
+        block = event.get("content_block")
+        if isinstance(block, dict):
+            self.observed.has_hidden_output |= block.get("type") in _HIDDEN
+            self.observed.output_bytes += len(_encoded(block))
+
+    def _see_delta(self, event: dict[str, Any]) -> None:
+        seen, delta = self.observed, event.get("delta")
         if seen.first_output_at is None:
             seen.first_output_at = seen.last_seen_at
         if isinstance(delta, dict):
@@ -144,10 +132,24 @@ class Call:
                 if name in delta and isinstance(text := delta[name], str):
                     seen.output_bytes += len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
-    def _see_block(self, block: Any) -> None:
-        if isinstance(block, dict):
-            self.observed.has_hidden_output |= block.get("type") in _HIDDEN
-            self.observed.output_bytes += len(_encoded(block))
+    def _see_end(self, event: dict[str, Any]) -> None:
+        self.observed.see_end(event)
+
+    def _see_stop(self, _: dict[str, Any]) -> None:
+        self.observed.is_finished = True
+
+    def _see_error(self, event: dict[str, Any]) -> None:
+        error = event.get("error")
+        raise self._fail(faults.of_error_event(str((error if isinstance(error, dict) else {}).get("type"))))
+
+    _SEEN: ClassVar[dict[str, Callable[["Call", dict[str, Any]], None]]] = {
+        "message_start": _see_start,
+        "content_block_start": _see_block,
+        "content_block_delta": _see_delta,
+        "message_delta": _see_end,
+        "message_stop": _see_stop,
+        "error": _see_error,
+    }
 
     def _fail(self, fault: faults.Fault) -> SkillgateError:
         self.observed.fault = fault
@@ -159,13 +161,3 @@ def _encoded(body: dict[str, Any]) -> bytes:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:  # half a surrogate pair, or a number of more than 64 bits
         return _ENCODER.encode(body).encode("utf-8", "replace")
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:  # half a surrogate pair, as parts of a text may bring it
-        value = json.loads(text)
-    if not isinstance(value, dict):
-        raise json.JSONDecodeError("a stream event is an object", text, 0)
-    return value

@@ -90,20 +90,17 @@ def _build(kind: Kind) -> Claude:
         max_retries=0,
         timeout=timeouts(),
         open_telemetry=False,
-        http_client=Sender(_session, timeout=timeouts()),
+        http_client=Sender(_connector(), timeout=timeouts()),
     )
 
 
-def _session() -> aiohttp.ClientSession:
+def _connector() -> aiohttp.TCPConnector:
     """Little is read ahead: a reader of ours that stops may not cost more than some dozens of KiB upstream."""
-    connector = aiohttp.TCPConnector(
+    return aiohttp.TCPConnector(
         limit=_CONNECTIONS,
         keepalive_timeout=_KEEPALIVE_SECONDS,
         ssl=httpx2.create_ssl_context(),
         socket_factory=_small_socket,
-    )
-    return aiohttp.ClientSession(
-        connector=connector, read_bufsize=READ_AHEAD_BYTES, cookie_jar=aiohttp.DummyCookieJar()
     )
 
 

@@ -1,9 +1,11 @@
 """What Claude's answers consist of."""
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 
-class StreamEvent(NamedTuple):
+@dataclass(slots=True)
+class StreamEvent:
     """One event of the Messages API's stream: its type, its JSON, and the JSON as it came."""
 
     type: str

@@ -137,7 +137,7 @@ class Observation:
         value = usage.get(name)
         if value is None and absent is not None:
             return absent
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_PLAUSIBLE:
+        if type(value) is int and 0 <= value <= _MOST_PLAUSIBLE:  # true and false are integers too, for `isinstance`
             return value
         self.unsound.append(f"{name} is not a sound count")
         return None

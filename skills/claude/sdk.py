@@ -5,7 +5,7 @@ through is its `post`, which would parse a body that is finished (docs/decisions
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -33,7 +33,7 @@ from yarl import URL
 
 _MESSAGES = "/v1/messages"
 READ_AHEAD_BYTES = 8 * 1024
-_PIECE_BYTES = 2 * READ_AHEAD_BYTES
+_PIECE_BYTES = 4 * 1024  # decoded at a time: whoever reads slowly holds no more of decoded events than this
 _FORGED = re.compile(r"[\r\n\0]")
 _OF_THE_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _PLAIN = frozenset({"headers", "timeout", "content", "params", "files"})
@@ -140,25 +140,32 @@ class Sender(anthropic.DefaultAioHttpClient):
     A redirect is not followed: it would carry a key to where nobody configured it to go.
     """
 
-    def __init__(self, session: Callable[[], aiohttp.ClientSession], *, timeout: httpx2.Timeout) -> None:
-        self._way = _Transport(client=session)
+    def __init__(self, connector: aiohttp.BaseConnector, *, timeout: httpx2.Timeout) -> None:
+        self._connector = connector
         self._patience = _timeout(timeout.connect, timeout.read, timeout.pool)
+        session = aiohttp.ClientSession(
+            connector=connector, read_bufsize=READ_AHEAD_BYTES, cookie_jar=aiohttp.DummyCookieJar()
+        )
+        self._way = _Transport(client=session)
         super().__init__(transport=self._way, timeout=timeout, follow_redirects=False)
 
     async def ask(self, request: aiohttp.ClientRequest, written: bytes) -> Reply:
-        """Send what is written of a request, and return the reply once its head is there.
-
-        The session's own `request` would build and take apart anew what is ready here.
-        """
+        """Send what is written of a request, and return the reply once its head is there."""
+        connection = await self._connected(request)
         try:
-            connection = await self._way.connector.connect(request, traces=[], timeout=self._patience)
-        except TimeoutError as late:
-            raise httpx2.ConnectTimeout("No connection came about in time.") from late
-        except Exception:
-            with map_aiohttp_exceptions():
-                raise
-        try:
-            return await self._answered(connection, written)
+            protocol = connection.protocol
+            if protocol is None or protocol.transport is None:
+                raise aiohttp.ServerDisconnectedError
+            protocol.set_response_params(
+                read_until_eof=True, read_timeout=self._patience.sock_read, read_bufsize=READ_AHEAD_BYTES
+            )
+            protocol.transport.write(written)
+            if not protocol.writing_paused:  # else it is us who are not done: silence counts from the first answer on
+                protocol.start_timeout()
+            message, body = await protocol.read()
+            while message.code < 200:  # "go on": the answer is still to come
+                message, body = await protocol.read()
+            return Reply(connection, message, body)
         except BaseException as raised:
             connection.close()
             if isinstance(raised, HttpProcessingError):
@@ -166,20 +173,14 @@ class Sender(anthropic.DefaultAioHttpClient):
             with map_aiohttp_exceptions():
                 raise
 
-    async def _answered(self, connection: Connection, written: bytes) -> Reply:
-        protocol = connection.protocol
-        if protocol is None or protocol.transport is None:
-            raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(
-            read_until_eof=True, read_timeout=self._patience.sock_read, read_bufsize=READ_AHEAD_BYTES
-        )
-        protocol.transport.write(written)
-        if not protocol.writing_paused:  # else it is us who are not done; silence is measured from the first answer on
-            protocol.start_timeout()
-        message, body = await protocol.read()
-        while message.code < 200:  # "go on": the answer is still to come
-            message, body = await protocol.read()
-        return Reply(connection, message, body)
+    async def _connected(self, request: aiohttp.ClientRequest) -> Connection:
+        try:
+            return await self._connector.connect(request, traces=[], timeout=self._patience)
+        except TimeoutError as late:
+            raise httpx2.ConnectTimeout("No connection came about in time.") from late
+        except Exception:
+            with map_aiohttp_exceptions():
+                raise
 
     def build_request(self, method: str, url: Any, **rest: Any) -> httpx2.Request:
         """Build a request; one that is no more than a body and headers without what costs most."""
@@ -211,24 +212,13 @@ class Sender(anthropic.DefaultAioHttpClient):
 class _Transport(AiohttpTransport):
     """The SDK's transport, handing headers and URLs over in aiohttp's own forms; those of httpx cost a scan each."""
 
-    @property
-    def connector(self) -> aiohttp.BaseConnector:
-        """The connections that all requests share."""
-        found = self._session().connector
-        if found is None:
-            raise httpx2.ConnectError("The client is closed.")
-        return found
-
-    def _session(self) -> aiohttp.ClientSession:
-        if not isinstance(self.client, aiohttp.ClientSession):
-            self.client = self.get_client()
-        return self.client
+    client: aiohttp.ClientSession
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request and return the head of its response."""
         patience = request.extensions["timeout"]
         with map_aiohttp_exceptions():
-            response = await self._session().request(
+            response = await self.client.request(
                 request.method,
                 _url(str(request.url)),
                 headers=_headers(request.headers),
