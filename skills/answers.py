@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 from kit.errors import InvalidRequest, OutputBlocked
@@ -62,6 +63,17 @@ def citations(block: dict[str, Any]) -> list[dict[str, Any]]:
     return [{name: cited[name] for name in _CITATION_FIELDS if cited.get(name) is not None} for cited in found]
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        message = f"{text[:20]} is no number in JSON"
+        raise ValueError(message)
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+
+
 class Unfit(Exception):
     """The answer is not what the skill promises; a repair can help unless the model stopped for another reason."""
 
@@ -82,7 +94,7 @@ def checked(answer: Answer, *, version: Version, given: dict[str, Any]) -> Answe
         return answer
     _refuse_unfinished(answer)
     try:
-        answer.output = json.loads(answer.text)
+        answer.output = _DECODER.decode(answer.text)
     except (ValueError, RecursionError) as fault:
         raise Unfit("The answer is not valid JSON.", is_repairable=True) from fault
     try:

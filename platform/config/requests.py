@@ -4,7 +4,7 @@ A client sends a dozen headers of which a view reads three, and clients send the
 """
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
@@ -27,12 +27,8 @@ class ApiRequest(ASGIRequest):
         self.path_info = self.path.removeprefix(self.script_name) if self.script_name else self.path
         self.method = scope["method"].upper()
         self.META = self._meta(scope)
+        self.headers: Any = Headers(self.META)
         self._set_content_type_params(self.META)
-
-    @cached_property
-    def headers(self) -> Any:
-        """The headers, by name in any case."""
-        return Headers(self.META)
 
     def _meta(self, scope: Mapping[str, Any]) -> dict[str, Any]:
         host, port = scope.get("server") or ("unknown", 0)

@@ -11,7 +11,7 @@ BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _ENCODED_LENGTH = 22  # 62**22 > 2**128
 _VERSION = 0x7 << 76 | 0b10 << 62  # a UUID's version and variant
 _RANDOM = (1 << 80) - 1 - (0xF << 76 | 0b11 << 62)
-_PAIRS = tuple(first + second for first in BASE62 for second in BASE62)
+_PAIRS = tuple(first + second for first in BASE62 for second in BASE62)  # 62 * 62 = 3844 of them
 
 
 def uuid7() -> UUID:
@@ -27,8 +27,8 @@ def base62(number: int, *, length: int) -> str:
     """Write a number in base 62, padded with zeros to `length`."""
     written = ""
     for _ in range((length + 1) // 2):
-        number, remainder = divmod(number, 62 * 62)
-        written = _PAIRS[remainder] + written
+        written = _PAIRS[number % 3844] + written
+        number //= 3844
     return written[-length:]
 
 

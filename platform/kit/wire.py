@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
-from http.cookies import SimpleCookie
+from types import MappingProxyType
 from typing import Any
 
+import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.http import Http404, HttpResponse
 from django.http.response import HttpResponseBase, ResponseHeaders
@@ -71,6 +72,15 @@ def encode(data: Any) -> bytes:
 
 
 _ENCODER = JSONRenderer.encoder_class(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_AS_DJANGOS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+def _plain(data: Any) -> bytes:
+    """Write what came as JSON, in which there is no NaN: in a tenth of the time, unless it has an odd text or number."""
+    try:
+        return orjson.dumps(data, default=_ENCODER.default, option=_AS_DJANGOS)
+    except TypeError:
+        return encode(data)
 
 
 class JSONAnswer(HttpResponse):
@@ -83,15 +93,15 @@ class JSONAnswer(HttpResponse):
     _reason_phrase = None
     _handler_class = None
     closed = False
+    cookies: Any = MappingProxyType({})  # no answer in JSON sets one
 
     def __init__(self, data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         """Put together what Django's two constructors would, and write `data` as JSON."""
         self.status_code = status
-        self.cookies = SimpleCookie()
-        self._container = [encode(data)]
+        self._container = [_plain(data)]
         self._resource_closers: list[Any] = []
-        self.headers = ResponseHeaders({})
-        stored: Any = self.headers
+        stored: Any = ResponseHeaders.__new__(ResponseHeaders)
+        self.headers = stored
         named = {"Content-Type": JSON, **(headers or {})}
         stored._store = {name.lower(): (name, value) for name, value in named.items()}  # noqa: SLF001 - as in `put`
 
