@@ -40,21 +40,24 @@ class Answer:
         """All text blocks together."""
         return "".join(self.parts)
 
-    def see(self, event: StreamEvent) -> str:
-        """Take in one stream event and return the text it adds."""
-        delta = event.data.get("delta")
-        if not isinstance(delta, dict):
-            return ""
-        if event.type == "message_delta":
-            self.stop_reason = str(delta.get("stop_reason") or "")
-        elif delta.get("type") == "text_delta" and isinstance(text := delta.get("text"), str):
-            self.parts.append(text)
-            if len(self.parts) > _MOST_PARTS:  # a small text of its own takes several times its length
-                self.parts = [self.text]
-            return text
-        elif delta.get("type") == "citations_delta" and isinstance(delta.get("citation"), dict):
-            self.citations += citations({"citations": [delta["citation"]]})
-        return ""
+    def see(self, events: list[StreamEvent]) -> list[str]:
+        """Take in stream events and return the texts they add."""
+        texts: list[str] = []
+        for event in events:
+            delta = event.data.get("delta")
+            if not isinstance(delta, dict):
+                continue
+            kind = delta.get("type")
+            if event.type == "message_delta":
+                self.stop_reason = str(delta.get("stop_reason") or "")
+            elif kind == "text_delta" and isinstance(text := delta.get("text"), str):
+                texts.append(text)
+            elif kind == "citations_delta" and isinstance(delta.get("citation"), dict):
+                self.citations += citations({"citations": [delta["citation"]]})
+        self.parts += texts
+        if len(self.parts) > _MOST_PARTS:  # a small text of its own takes several times its length
+            self.parts = [self.text]
+        return texts
 
 
 def citations(block: dict[str, Any]) -> list[dict[str, Any]]:

@@ -97,11 +97,12 @@ def input_bound(request: dict[str, Any]) -> int:
     total = _PER_REQUEST + _content(request.get("system"), image=image)
     for message in _listed(request.get("messages")):
         total += _PER_PART + _content(message.get("content") if isinstance(message, dict) else message, image=image)
-    if tools := _listed(request.get("tools")):
-        total += _TOOL_USE + sum(_tool(tool) for tool in tools)
+    if tools := request.get("tools"):
+        total += _TOOL_USE + sum(map(_tool, _listed(tools)))
     if config := request.get("output_config"):
         total += _STRUCTURED_OUTPUT + _json_bytes(config)
-    total += sum(_json_bytes(value) for name, value in request.items() if name not in _BOUNDED)
+    for name in request.keys() - _BOUNDED:
+        total += _json_bytes(request[name])
     return min(total, CONTEXT_CEILING)
 
 
@@ -180,7 +181,7 @@ def _content(content: Any, *, image: int) -> int:
         return 0
     if isinstance(content, str):
         return _PER_PART + _bytes(content)
-    return sum(_block(block, image=image) for block in _listed(content))
+    return sum([_block(block, image=image) for block in _listed(content)])
 
 
 def _block(block: Any, *, image: int) -> int:

@@ -186,8 +186,7 @@ class Run(Flight[RunEvent]):
     async def read(self, events: list[StreamEvent]) -> None:
         """Gather the answer and pass on text as it comes."""
         is_passed_on = self._order.version.is_text and not self._is_classifying
-        for event in events:
-            text = self._answer.see(event)
+        for text in self._answer.see(events):
             if text and is_passed_on:
                 self.is_heard = True  # also by the guard alone, which cannot take back what it has heard
                 await self._say_text(text if self._guard is None else self._guard.hear(text))

@@ -59,16 +59,15 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed template: its parts, what finds the closing tags a value may not contain, and its own tags."""
+    """A parsed template: its parts, what finds the closing tags a value may not contain, and its own tags.
+
+    `is_framed`: values stand within words of the template's, and so need fences; else one value is all there is.
+    """
 
     parts: tuple[Part, ...]
     fence: re.Pattern[str] | None
     tags: re.Pattern[str] | None
-
-    @property
-    def is_framed(self) -> bool:
-        """Whether values stand within words of the template's, and so need fences; else one value is all there is."""
-        return len(self.parts) != 1 or not isinstance(self.parts[0], Insert)
+    is_framed: bool
 
     @property
     def prefix(self) -> str:
@@ -81,7 +80,7 @@ class Template:
         """Write the message for an input that fits the skill's input schema; `key` marks its fences."""
         pieces = list(_rendered(self.parts, values, self.fence))
         if key is None or not self.is_framed:
-            return "".join(piece.text for piece in pieces)
+            return "".join([piece.text for piece in pieces])
         digest = hmac.new(key, digestmod="sha256")
         for piece in pieces:
             digest.update(piece.text.encode("utf-8", "surrogatepass"))
@@ -99,10 +98,12 @@ def parse(text: str) -> Template:
         raise InvalidRequest(f"The template is over {MAX_BYTES:,} bytes.", path="template")
     names = sorted({match.group(1) for match in _CLOSING_TAG.finditer(text)})
     one_of = "|".join(map(re.escape, names))
+    parts = _parsed(text)
     return Template(
-        parts=_parsed(text),
+        parts,
         fence=re.compile(rf"<(\s*)/(?=\s*(?:{one_of})(?![\w.-]))", re.I) if names else None,
         tags=re.compile(rf"<(\s*/)?\s*({one_of})\s*>") if names else None,
+        is_framed=len(parts) != 1 or not isinstance(parts[0], Insert),
     )
 
 

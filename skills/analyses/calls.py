@@ -111,8 +111,7 @@ class StepCall(Flight[Ended]):
 
     async def read(self, events: list[StreamEvent]) -> None:
         """Gather the answer."""
-        for event in events:
-            self._answer.see(event)
+        self._answer.see(events)
 
     def _misfit(self, unfit: answers.Unfit) -> Misfit:
         misfit = Misfit(unfit.message, reason="output_invalid")

@@ -28,7 +28,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _PROBE_SECONDS = 10.0
 _MOST_BREAKERS = 10_000
 _HERE = str(ids.uuid7())
-_breakers: dict[tuple[str, str], "Breaker"] = {}
+_breakers: dict[tuple[ProviderKey, str], "Breaker"] = {}
 
 
 class Breaker:
@@ -113,11 +113,11 @@ class Breaker:
 
 def breaker(key: ProviderKey, model: str) -> Breaker:
     """Return the process's breaker for a key and a model."""
-    found = _breakers.get((key.name, model))
+    found = _breakers.get((key, model))
     if found is None:
         while len(_breakers) >= _MOST_BREAKERS:
             _breakers.pop(next(iter(_breakers)))
-        found = _breakers[key.name, model] = Breaker(key, model)
+        found = _breakers[key, model] = Breaker(key, model)
     return found
 
 

@@ -26,7 +26,7 @@ _KEEPALIVE_SECONDS = 30.0
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
 _KNOWN_SECONDS = 60.0
 _MOST_OWN = 1_000
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Kind, Claude]] = WeakKeyDictionary()
+_clients: loops.Own[dict[Kind, Claude]] = loops.Own(dict)
 _own: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[float, Claude]]] = WeakKeyDictionary()
 _changes = {"count": 0}
 
@@ -71,11 +71,10 @@ async def _of_tenant(tenant_id: int) -> Claude:
 
 
 def _shared(kind: Kind) -> Claude:
-    of_loop = _clients.get(asyncio.get_running_loop())
-    if of_loop is None:
-        of_loop = _clients[asyncio.get_running_loop()] = {}
-        loops.at_close(close, name="close Claude clients")
+    of_loop = _clients.here()
     if kind not in of_loop:
+        if not of_loop:
+            loops.at_close(close, name="close Claude clients")
         of_loop[kind] = _build(kind)
     return of_loop[kind]
 
@@ -115,8 +114,9 @@ def _small_socket(address: Any) -> socket.socket:
 async def close() -> None:
     """Close the running loop's clients."""
     _own.pop(asyncio.get_running_loop(), None)
-    for opened in (_clients.pop(asyncio.get_running_loop(), None) or {}).values():
-        await opened.close()
+    of_loop = _clients.here()
+    while of_loop:
+        await of_loop.popitem()[1].close()
 
 
 async def count_tokens(body: dict[str, Any], *, caller: Caller) -> int:

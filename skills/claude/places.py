@@ -1,12 +1,9 @@
 """The right to one upstream attempt: a place among the calls under way by a provider key, and its breaker's leave."""
 
-import asyncio
 from collections.abc import Mapping
-from weakref import WeakKeyDictionary
 
-from django.conf import settings
-
-from kit import clock
+from kit import clock, loops
+from kit.settings import settings
 from skills.claude import provider
 from skills.claude.breakers import Breaker, breaker
 from skills.claude.faults import Fault
@@ -14,7 +11,7 @@ from skills.claude.gates import Gate
 from skills.claude.provider import ProviderKey
 from tenants.keys import Caller
 
-_gates: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[ProviderKey, Gate]] = WeakKeyDictionary()
+_gates: loops.Own[dict[ProviderKey, Gate]] = loops.Own(dict)
 
 
 class Place:
@@ -78,7 +75,7 @@ def is_held_back(caller: Caller, model: str) -> bool:
 
 
 def _gate(key: ProviderKey) -> Gate:
-    here = _gates.setdefault(asyncio.get_running_loop(), {})
+    here = _gates.here()
     gate = here.get(key)
     if gate is None:
         gate = here[key] = Gate(key.kind)

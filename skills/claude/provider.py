@@ -1,15 +1,13 @@
 """Which Anthropic key a caller's calls go by: the platform's, its tenant's own, or the emulator's for test keys."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tenants.keys import Caller
 
 Kind = Literal["platform", "own", "emulator"]
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderKey:
+class ProviderKey(NamedTuple):
     """Names a key and never holds it; `tenant_id` is 0 unless the key is a tenant's own."""
 
     kind: Kind
