@@ -7,7 +7,7 @@ it was told to; its upstream call is cancelled, and its usage event is closed al
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Generic, Literal, TypeVar
 
@@ -36,21 +36,23 @@ class Flight(ABC, Generic[Said]):
     """An admitted run going its way; a subclass says what it performs and how it tells of a failure.
 
     `finishes_alone`: go on to the end although nobody listens any more (resumable and idempotent calls).
-    `is_heard`: something of an answer was said, so that it cannot be begun anew.
+    `is_heard`: something of an answer was said, so that it cannot be begun anew. `is_followed`: somebody hears it.
     """
 
     def __init__(self, admitted: Admitted, *, finishes_alone: bool = False) -> None:
         self.admitted = admitted
         self.usage = RunUsage()
-        self._finishes_alone = finishes_alone
-        self._queue: asyncio.Queue[Said | None] = asyncio.Queue(_QUEUED_EVENTS)
-        self._is_listened_to = True
-        self._is_end_enough = False
-        self._is_over = False
-        self._is_refunded = False
         self.is_heard = False
+        self.is_followed = True
+        self._finishes_alone = finishes_alone
+        self._queue: asyncio.Queue[Said | None] | None = None  # made when something is said or waited for
+        self._last: Said | None = None
+        self._ending: asyncio.Future[None] | None = None
+        self._is_over = False
+        self._refunding: Coroutine[Any, Any, None] | None = None
         self._ended_by: SkillgateError | None = None
-        self._upstream: asyncio.Task[Any] | None = None
+        self._task: asyncio.Task[None]
+        self._upstream: asyncio.Task[Any] | None = None  # which is cancelled to hang up
         self._fault: claude.Fault | None = None
         self._gives_up_at = clock.monotonic() + settings.CLAUDE_TOTAL_SECONDS
 
@@ -76,19 +78,18 @@ class Flight(ABC, Generic[Said]):
 
     def begin(self) -> None:
         """Set the flight going."""
-        loops.start(self._drive(), name="run")
+        self._task = loops.start(self._drive(), name="run")
 
     def end(self, error: SkillgateError) -> None:
         """End the flight early; what was produced is billed, once."""
         if not self._is_over and self._ended_by is None:
             self._ended_by = error
-            if self._upstream is not None:
-                self._upstream.cancel()
+            self.hang_up()
 
     async def events(self) -> AsyncGenerator[Said, None]:
         """Yield what the flight says, to its end; leaving the iteration leaves the flight."""
         try:
-            while (said := await self._queue.get()) is not None:
+            while (said := await self._unheard.get()) is not None:
                 yield said
         finally:
             self._leave()
@@ -96,21 +97,21 @@ class Flight(ABC, Generic[Said]):
     async def batches(self) -> AsyncGenerator[list[Said], None]:
         """Yield the same, as much at a time as has been said."""
         try:
-            while batch := self._said(await self._queue.get()):
+            while batch := self._said(await self._unheard.get()):
                 yield batch
         finally:
             self._leave()
 
     async def ending(self) -> Said | None:
-        """Return the last thing the flight says, to which it says nothing else before; None without one."""
-        self._is_end_enough = True
-        last = None
+        """Return the last thing the flight says, and let pass what it says before."""
+        self._follow_no_more()
         try:
-            while (said := await self._queue.get()) is not None:
-                last = said
+            if self._last is None:
+                self._ending = asyncio.get_running_loop().create_future()
+                await self._ending
+            return self._last
         finally:
             self._leave()
-        return last
 
     @abstractmethod
     async def perform(self) -> Said:
@@ -162,63 +163,69 @@ class Flight(ABC, Generic[Said]):
             headers=self.upstream_headers,
             within=max(0.0, self._gives_up_at - clock.monotonic()),
         )
-        with inflight.leased(reservation, call_id=self.admitted.call_id) as lease:
-            self._upstream = asyncio.create_task(self._read_all(call))
-            if self._ended_by is not None:
-                self._upstream.cancel()
-            await asyncio.sleep(0)  # it is sent first, and told of while Claude is at work
-            observing.begun(reservation, body)
-            await asyncio.wait({self._upstream})
+        with inflight.Lease(reservation, call_id=self.admitted.call_id) as lease:
+            # Told of in the next turn of the loop, when it is sent and Claude is at work.
+            asyncio.get_running_loop().call_soon(observing.begun, reservation, body)
+            failed = None if self._ended_by is not None else await self._read_all(call)
             self._fault = call.observed.fault
             place.report(self._fault, is_answered=call.observed.prompt is not None)
             place.leave()
             await self._settle(reservation, call, lease=lease)
         if self._ended_by is not None:
             raise self._ended_by
-        if self._upstream.cancelled():  # the total time ran out while a slow reader was waited for
-            raise UpstreamTimeout("The answer could not be delivered in time. Try again.", phase="total")
-        self._upstream.result()
+        if failed is not None:
+            raise failed
 
     def hang_up(self) -> None:
         """Cancel the attempt under way, which then fails as timed out; the flight goes on."""
-        if self._upstream is not None:
-            self._upstream.cancel()
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.cancel()
 
     async def close_unused(self, state: Literal["settled", "released"]) -> None:
         """Close the first usage event without an attempt: `settled` for an answer from elsewhere."""
         closing = ledger.Closing(state=state)
-        settling = loops.start(_settled(self.admitted.reservation, closing), name="settle without a call")
-        await asyncio.wait({settling}, timeout=SETTLE_SECONDS)
+        settling = ledger.settle_once(self.admitted.reservation, closing, within=SETTLE_SECONDS)
+        await _settled(settling, self.admitted.reservation, closing)
 
     async def say(self, said: Said | None) -> None:
         """Tell whoever listens, waiting for a slow reader as long as `STALL_SECONDS`."""
-        if not self._is_listened_to or (self._is_end_enough and not self._is_over):
+        if not self.is_followed:
             return
-        if not self._queue.full():
-            self._queue.put_nowait(said)
+        if not self._unheard.full():
+            self._unheard.put_nowait(said)
             return
         try:
             async with asyncio.timeout(STALL_SECONDS):
-                await self._queue.put(said)
+                await self._unheard.put(said)
         except TimeoutError:
             self._leave()
+
+    @property
+    def _unheard(self) -> "asyncio.Queue[Said | None]":
+        if self._queue is None:
+            self._queue = asyncio.Queue(_QUEUED_EVENTS)
+        return self._queue
 
     def _said(self, said: Said | None) -> list[Said]:
         """All that waits in the queue after `said`; the end stays there, to be found next time."""
         batch: list[Said] = []
         while said is not None:
             batch.append(said)
-            if self._queue.empty():
+            if self._unheard.empty():
                 return batch
-            said = self._queue.get_nowait()
+            said = self._unheard.get_nowait()
         if batch:
-            self._queue.put_nowait(None)
+            self._unheard.put_nowait(None)
         return batch
 
-    def _leave(self) -> None:
-        self._is_listened_to = False
-        while not self._queue.empty():
+    def _follow_no_more(self) -> None:
+        self.is_followed = False
+        while self._queue is not None and not self._queue.empty():
             self._queue.get_nowait()
+
+    def _leave(self) -> None:
+        self._follow_no_more()
         if not self._is_over and not self._finishes_alone:
             gone = Unavailable("The client left before the run was complete.")
             asyncio.get_running_loop().call_later(LEAVE_GRACE_SECONDS, self.end, gone)
@@ -249,43 +256,54 @@ class Flight(ABC, Generic[Said]):
             raise error from refused
 
     async def _drive(self) -> None:
-        caller, call_id = self.admitted.caller, self.admitted.call_id
         try:
-            with inflight.running(caller, call_id=call_id, end=self.end):
-                last = await self._perform_to_the_end()
+            with inflight.Running(self.admitted.caller, call_id=self.admitted.call_id, end=self.end):
+                last = await self.perform()
+        except SkillgateError as error:
+            last = self.failed(error)
+        except Exception:
+            log.exception("run %s broke", self.admitted.call_id)
+            last = self.failed(SkillgateError("The platform failed to complete this run."))
         finally:
             self._is_over = True
             if self.admitted.place is not None:
                 self.admitted.place.leave()
-            await self._refund()
-        await self.say(last)
-        await self.say(None)
+            await (self._refunding or self._refund())
+        self._last = last
+        if self._ending is None:
+            await self.say(last)
+            await self.say(None)
+        elif not self._ending.done():
+            self._ending.set_result(None)
 
-    async def _refund(self) -> None:
-        """Give back to the rate limits what was not used, and the place among the concurrent calls, once."""
-        if not self._is_refunded:
-            self._is_refunded = True
-            unused = self.admitted.taken - self.usage.tokens.total
-            await limits.refund(self.admitted.caller, tokens=max(0, unused), call_id=self.admitted.call_id)
+    def _refund(self) -> Coroutine[Any, Any, None]:
+        """Give back to the rate limits what was not used, and the place among the concurrent calls."""
+        unused = self.admitted.taken - self.usage.tokens.total
+        return limits.refund(self.admitted.caller, tokens=max(0, unused), call_id=self.admitted.call_id)
 
-    async def _perform_to_the_end(self) -> Said:
+    async def _read_all(self, call: "claude.Call") -> Exception | None:
+        """Hand a call's events to `read`, and return what it failed of: that is raised when the call is settled."""
+        self._upstream = self._task
         try:
-            return await self.perform()
-        except SkillgateError as error:
-            return self.failed(error)
-        except Exception:
-            log.exception("run %s broke", self.admitted.call_id)
-            return self.failed(SkillgateError("The platform failed to complete this run."))
-
-    async def _read_all(self, call: "claude.Call") -> None:
-        async with aclosing(call.pieces()) as pieces:
-            async for events in pieces:
-                await self.read(events)
+            async with aclosing(call.pieces()) as pieces:
+                async for events in pieces:
+                    await self.read(events)
+        except asyncio.CancelledError:
+            if self._upstream is None:
+                self._task.uncancel()  # it was we who hung up
+            if self._task.cancelling():
+                raise
+            return UpstreamTimeout("The answer could not be delivered in time. Try again.", phase="total")
+        except Exception as error:  # noqa: BLE001 - whatever it is, what was used is booked first
+            return error
+        finally:
+            self._upstream = None
+        return None
 
     async def _settle(self, reservation: ledger.Reservation, call: "claude.Call", *, lease: inflight.Lease) -> None:
         book, on = self.admitted.book, reservation.opened_at.date()
         closing = call.observed.closing(reservation.admission, book=book, on=on)
-        settling = loops.start(_settled(reservation, closing, lease.keep()), name="settle")
+        settling = ledger.settle_once(reservation, closing, within=SETTLE_SECONDS)
         self.usage = self.usage.with_attempt(
             closing.tokens,
             cost_micros=closing.cost_micros,
@@ -294,21 +312,32 @@ class Flight(ABC, Generic[Said]):
         )
         if self.admitted.purse is not None:
             self.admitted.purse.spend(tokens=closing.tokens.total, micros=closing.cost_micros)
-        try:
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)  # on its way to the ledger by now: what follows is done while that is at work
-        finally:
-            observing.ended(reservation, closing)
         if call.observed.is_finished and self.is_last_attempt:
-            await self._refund()
-        await asyncio.wait({settling}, timeout=SETTLE_SECONDS)
-        if settling.done():
-            settling.result()
+            self._refunding = self._refund()
+        # Told of once the lanes have sent both, which begin to flush before it: while the ledger is at work.
+        asyncio.get_running_loop().call_soon(observing.ended, reservation, closing)
+        await _settled(settling, reservation, closing, lease=lease)
 
 
 async def _settled(
-    reservation: ledger.Reservation, closing: ledger.Closing, lease: inflight.Lease | None = None
+    settling: Coroutine[Any, Any, str],
+    reservation: ledger.Reservation,
+    closing: ledger.Closing,
+    *,
+    lease: inflight.Lease | None = None,
 ) -> None:
+    """Wait for a settlement; one that does not succeed in time goes on alone, and nobody waits for that."""
+    gives_up_at = clock.monotonic() + SETTLE_SECONDS
+    try:
+        await settling
+    except Unavailable:
+        going_on = loops.start(_settle(reservation, closing, lease and lease.keep()), name="settle")
+        await asyncio.wait({going_on}, timeout=max(0.0, gives_up_at - clock.monotonic()))
+        if going_on.done():
+            going_on.result()
+
+
+async def _settle(reservation: ledger.Reservation, closing: ledger.Closing, lease: inflight.Lease | None) -> None:
     try:
         await ledger.settle(reservation, closing)
     finally:

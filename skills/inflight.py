@@ -8,9 +8,9 @@ The control channel tells at once; the heartbeat finds out without Redis.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from uuid import UUID
+from datetime import datetime
 
 from kit import clock, control, loops
 from kit.errors import AuthenticationFailed, SkillgateError, Unavailable
@@ -29,32 +29,33 @@ End = Callable[[SkillgateError], None]
 _Name = tuple[str, int]
 
 
-class _Run:
-    """One under way, as long as the block lasts."""
+class Running:
+    """A run under way, as long as the block lasts: `end(error)` is called if it must stop early."""
 
-    __slots__ = ("_call_id", "_expiry", "caller", "end")
+    __slots__ = ("_call_id", "_expiry", "_here", "caller", "end")
 
     def __init__(self, caller: Caller, *, call_id: str, end: End) -> None:
         self.caller = caller
         self.end = end
         self._call_id = call_id
+        self._here = _here()
         self._expiry: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> None:
-        here = _here()
-        here.runs[self._call_id] = self
-        self._expiry = _at_expiry(self.caller, self.end)
-        if here.has_just_ended(self.caller):
+        self._here.runs[self._call_id] = self
+        if self.caller.expires_at is not None:
+            self._expiry = _at_expiry(self.caller.expires_at, self.end)
+        if self._here.ended_at and self._here.has_just_ended(self.caller):
             self.end(AuthenticationFailed())
 
     def __exit__(self, *_: object) -> None:
         if self._expiry is not None:
             self._expiry.cancel()
-        del _here().runs[self._call_id]
+        del self._here.runs[self._call_id]
 
 
 class Lease:
-    """Of a usage event that is open; it lasts as long as the block, or when it is kept until `end`."""
+    """Of a usage event that is open: renewed as long as the block lasts, or when it is kept until `end`."""
 
     __slots__ = ("_here", "_is_kept", "call_id", "reservation")
 
@@ -65,7 +66,7 @@ class Lease:
         self._is_kept = False
 
     def __enter__(self) -> "Lease":
-        self._here.leases[self.reservation.event_id] = self
+        self._here.leases.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -79,7 +80,7 @@ class Lease:
 
     def end(self) -> None:
         """Renew it no more."""
-        del self._here.leases[self.reservation.event_id]
+        self._here.leases.remove(self)
         if not self._here.leases:
             self._here.emptied.set()
 
@@ -88,8 +89,8 @@ class Lease:
 class _Here:
     """What is under way in one event loop, and of whose end it was told a moment ago."""
 
-    runs: dict[str, _Run] = field(default_factory=dict)
-    leases: dict[UUID, Lease] = field(default_factory=dict)
+    runs: dict[str, Running] = field(default_factory=dict)
+    leases: set[Lease] = field(default_factory=set)
     emptied: asyncio.Event = field(default_factory=asyncio.Event)
     ended_at: dict[_Name, float] = field(default_factory=dict)
 
@@ -101,8 +102,6 @@ class _Here:
 
     def has_just_ended(self, caller: Caller) -> bool:
         """Whether the caller was admitted, but its key or tenant has been ended since."""
-        if not self.ended_at:
-            return False
         oldest = clock.monotonic() - _NEWS_SECONDS
         names = (("key", caller.key_id), ("tenant", caller.tenant_id))
         return any(self.ended_at.get(name, oldest) > oldest for name in names)
@@ -116,16 +115,6 @@ def _begun() -> _Here:
 
 
 _here = loops.Own(_begun).here
-
-
-def running(caller: Caller, *, call_id: str, end: End) -> AbstractContextManager[None]:
-    """Call `end(error)` if a run, which lasts as long as the block, must stop early."""
-    return _Run(caller, call_id=call_id, end=end)
-
-
-def leased(reservation: Reservation, *, call_id: str) -> Lease:
-    """Keep the lease of a run's usage event renewed inside the block, or until it is ended."""
-    return Lease(reservation, call_id=call_id)
 
 
 def count() -> int:
@@ -149,7 +138,7 @@ def end_all(error: SkillgateError) -> None:
 async def beat() -> None:
     """Renew all leases of the running loop once, and end the runs that may go on no longer."""
     here = _here()
-    runs, leases = dict(here.runs), dict(here.leases)
+    runs, leases = dict(here.runs), {one.reservation.event_id: one for one in here.leases}
     if leases:
         verdicts = await ledger.heartbeat((event_id, one.reservation.month) for event_id, one in leases.items())
         for event_id, verdict in verdicts.items():
@@ -162,7 +151,7 @@ async def beat() -> None:
     await limits.renew([(run.caller.family_id, call_id) for call_id, run in runs.items()])
 
 
-async def _end_inactive(between: list[_Run]) -> None:
+async def _end_inactive(between: list[Running]) -> None:
     """End those that have no usage event just now, for which the ledger could speak: they wait between two attempts."""
     if between:
         inactive = await keys.inactive({run.caller.key_id for run in between})
@@ -182,10 +171,8 @@ async def _beat_forever(here: _Here) -> None:
             log.exception("the heartbeat failed; the next beat tries again")
 
 
-def _at_expiry(caller: Caller, end: End) -> asyncio.TimerHandle | None:
-    if caller.expires_at is None:
-        return None
-    left = max(0.0, (caller.expires_at - clock.now()).total_seconds())
+def _at_expiry(expires_at: datetime, end: End) -> asyncio.TimerHandle | None:
+    left = max(0.0, (expires_at - clock.now()).total_seconds())
     if left >= _LONGEST_TIMER_SECONDS:
         return None
     return asyncio.get_running_loop().call_later(left, end, AuthenticationFailed())

@@ -197,7 +197,7 @@ class Run(Flight[RunEvent]):
 
     async def _handed_over(self, seat: Seat) -> Found | Lead | Alone:
         """Wait for another call's answer, under a usage event that is as alive as an attempt's."""
-        with inflight.leased(self.admitted.reservation, call_id=self.admitted.call_id):
+        with inflight.Lease(self.admitted.reservation, call_id=self.admitted.call_id):
             if self._ended_by is None:
                 await asyncio.wait({seat.outcome})
         if self._ended_by is not None:

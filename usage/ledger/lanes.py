@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -61,9 +61,18 @@ Entry = Reserve | Settle
 Answer = dict[str, Any]
 
 
-def submit(entry: Entry) -> Coroutine[Any, Any, Answer]:
+def submit(entry: Reserve) -> Coroutine[Any, Any, Answer]:
     """Return, when awaited, the ledger's answer to an entry once it is committed; `Unavailable` when it takes too long."""
-    return _lanes.here()[entry.tenant_id % _LANES].submit(entry, within=ANSWER_SECONDS)
+    return _lane(entry).submit(entry, within=ANSWER_SECONDS)
+
+
+def put(entry: Settle, *, within: float) -> Awaitable[Answer]:
+    """Do the same at once, and whoever waits for the answer."""
+    return _lane(entry).put(entry, within=within)
+
+
+def _lane(entry: Entry) -> Lane[Entry, Answer]:
+    return _lanes.here()[entry.tenant_id % _LANES]
 
 
 def _made() -> list[Lane[Entry, Answer]]:

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from datetime import UTC, date
+from typing import Any
 from uuid import UUID
 
 from prometheus_client import Counter
@@ -56,16 +57,29 @@ async def settle(reservation: Reservation, closing: Closing) -> str:
     attempt = 0
     while True:
         try:
-            with traces.span("ledger.settle"):
-                answer = await lanes.submit(lanes.Settle(reservation, closing))
+            return await settle_once(reservation, closing)
         except Unavailable:
             await asyncio.sleep(_SETTLE_PAUSES[min(attempt, len(_SETTLE_PAUSES) - 1)])
             attempt += 1
-            continue
-        _note_overrun(reservation, answer)
-        if answer["outcome"] == "missing":
-            log.error("usage event %s is to be closed and does not exist", reservation.event_id)
-        return str(answer["state"])
+
+
+def settle_once(
+    reservation: Reservation, closing: Closing, *, within: float = lanes.ANSWER_SECONDS
+) -> Coroutine[Any, Any, str]:
+    """Put a closing on its way, at once, and return what awaits the state that the event is in then.
+
+    That raises `Unavailable` when the ledger does not answer `within` seconds.
+    """
+    return _settled(reservation, lanes.put(lanes.Settle(reservation, closing), within=within))
+
+
+async def _settled(reservation: Reservation, answering: Awaitable[lanes.Answer]) -> str:
+    with traces.span("ledger.settle"):
+        answer = await answering
+    _note_overrun(reservation, answer)
+    if answer["outcome"] == "missing":
+        log.error("usage event %s is to be closed and does not exist", reservation.event_id)
+    return str(answer["state"])
 
 
 async def heartbeat(events: Iterable[tuple[UUID, date]]) -> dict[UUID, str]:
