@@ -44,16 +44,13 @@ class Answer:
         """Take in stream events and return the texts they add."""
         texts: list[str] = []
         for event in events:
-            delta = event.data.get("delta")
-            if not isinstance(delta, dict):
-                continue
-            kind = delta.get("type")
-            if event.type == "message_delta":
+            if event.type == "content_block_delta" and isinstance(delta := event.data.get("delta"), dict):
+                if delta.get("type") == "text_delta" and isinstance(text := delta.get("text"), str):
+                    texts.append(text)
+                elif delta.get("type") == "citations_delta" and isinstance(delta.get("citation"), dict):
+                    self.citations += citations({"citations": [delta["citation"]]})
+            elif event.type == "message_delta" and isinstance(delta := event.data.get("delta"), dict):
                 self.stop_reason = str(delta.get("stop_reason") or "")
-            elif kind == "text_delta" and isinstance(text := delta.get("text"), str):
-                texts.append(text)
-            elif kind == "citations_delta" and isinstance(delta.get("citation"), dict):
-                self.citations += citations({"citations": [delta["citation"]]})
         self.parts += texts
         if len(self.parts) > _MOST_PARTS:  # a small text of its own takes several times its length
             self.parts = [self.text]

@@ -14,9 +14,10 @@ HELD_BACK = "breaker_open"
 
 def chain(caller: Caller, version: Version, *, model: str) -> tuple[str, ...]:
     """Return the models to fall back on, in order: none where the tenant wants none."""
-    if not caller.allows_fallback:
+    aliases = version.policy.get("fallbacks")
+    if not aliases or not caller.allows_fallback:
         return ()
-    named = dict.fromkeys(requests.model_name(alias) for alias in version.policy.get("fallbacks", ()))
+    named = dict.fromkeys(map(requests.model_name, aliases))
     return tuple(one for one in named if one != model and caller.may_use(one))
 
 

@@ -90,7 +90,8 @@ class Decoder:
             return []
         whole = bytes(self._buffer) + chunk[:end] if self._buffer else chunk[:end]
         self._buffer.clear()
-        self._keep(chunk[end:])
+        if end < len(chunk):
+            self._keep(chunk[end:])
         self._after_cr = whole.endswith(b"\r")
         return self._read(whole)
 
@@ -114,7 +115,8 @@ class Decoder:
         if plain := _ALL_PLAIN.match(text):
             events += [ServerSentEvent(event, data, self._id) for event, data in _PLAIN.findall(text, 0, plain.end())]
             text = text[plain.end() :]
-        self._lines(text, events)
+        if text:
+            self._lines(text, events)
         return events
 
     def _lines(self, text: str, events: list[ServerSentEvent]) -> None:

@@ -53,10 +53,10 @@ class Call:
         try:
             async with asyncio.timeout(min(self._within, settings.CLAUDE_FIRST_TOKEN_SECONDS)) as patience:
                 reply, decoder = await self._asked(), sse.Decoder()
-                while not reply.is_read:
-                    sent, events = decoder.feed(await reply.read()), list[StreamEvent]()
+                while piece := await reply.read():
+                    events: list[StreamEvent] = []
                     try:
-                        self._take_in(sent, events, patience)
+                        self._take_in(decoder.feed(piece), events, patience)
                     finally:
                         yield events  # what came before a fault, too
             if not seen.is_finished:

@@ -116,15 +116,10 @@ class Reply:
         said: str = self.headers.get("request-id", "")
         return (said if said.isascii() else said.encode("utf-8", "surrogateescape").decode("latin-1"))[:128]
 
-    @property
-    def is_read(self) -> bool:
-        """Whether nothing of the body is left or will come."""
-        return self._body.at_eof()
-
     async def read(self) -> bytes:
         """Return the next piece of the body; nothing at its end. Raises what the SDK's transport raises."""
         try:
-            return await self._body.read(_PIECE_BYTES)
+            return b"" if self._body.at_eof() else await self._body.read(_PIECE_BYTES)
         except Exception:
             with map_aiohttp_exceptions():
                 raise
