@@ -20,8 +20,8 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from kit import loops, traces
 from kit.errors import Unavailable
+from kit.statements import Connection, Statement
 
-Connection = psycopg.AsyncConnection[DictRow]
 Cursor = AsyncCursor[DictRow]
 Pool = AsyncConnectionPool[Connection]
 Answer = TypeVar("Answer")
@@ -49,6 +49,7 @@ async def pool() -> Pool:
     found = _pools.get(loop)
     if found is None:
         found = AsyncConnectionPool(
+            connection_class=Connection,
             kwargs={
                 **conninfo(),
                 "autocommit": True,
@@ -106,18 +107,25 @@ async def execute(query: str, parameters: Any = None) -> int:
     return await answered(_run(query, parameters, _rowcount), within=ANSWER_SECONDS)
 
 
-async def _run(query: str, parameters: Any, read: Callable[[Cursor], Awaitable[Answer]]) -> Answer:
-    """Run one statement as `connection` would have it, without its context managers: those cost as much as the rest."""
+async def ask(statement: Statement, *parameters: bytes) -> list[DictRow]:
+    """Run a statement that is asked all the time and return its rows, for as long as it takes."""
     try:
-        with _traced(query):
+        with _traced(statement.query.decode()):
             found = await pool()
-            lent = await found.getconn()
+            while (lent := await found.getconn()).closed:  # the server hung up while nobody asked
+                await found.putconn(lent)
             try:
-                return await read(await lent.execute(query.encode(), parameters))
+                return await lent.ask(statement, parameters)
             finally:
                 await found.putconn(lent)
     except _LOST as lost:
         raise Unavailable(_UNREACHABLE) from lost
+
+
+async def _run(query: str, parameters: Any, read: Callable[[Cursor], Awaitable[Answer]]) -> Answer:
+    with _traced(query):
+        async with connection() as lent:
+            return await read(await lent.execute(query.encode(), parameters))
 
 
 async def _rowcount(cursor: Cursor) -> int:

@@ -57,7 +57,7 @@ def july(prices: None, set_clock: SetClock) -> Desk:
 HARMLESS = {"usage_dayrevision": {"revision", "rolled_revision"}}
 # Constraints of the table refuse these by themselves; of most classes of tokens the sum is changed with them.
 REFUSED = {
-    "usage_event": {"month", "number", "key_id", "family_id", "state"},
+    "usage_event": {"number", "key_id", "family_id"},
     "usage_dailyusage": {"key_id"},
     "usage_provisionalusage": {"key_id"},
     "usage_statement": {"month"},

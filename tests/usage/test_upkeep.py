@@ -6,6 +6,7 @@ import pytest
 from django.core.management import call_command
 from django.db import IntegrityError, connection
 from prometheus_client import REGISTRY
+from psycopg.errors import CheckViolation
 
 from config.celery import app
 from tests.usage.desk import Desk, account, do, events, lapse, look, settled
@@ -82,6 +83,48 @@ async def test_a_closed_event_can_neither_be_edited_nor_removed(desk: Desk) -> N
     for statement in ("UPDATE usage_event SET charged_tokens = 0, input_tokens = 0", "DELETE FROM usage_event"):
         with pytest.raises(IntegrityError):
             do(statement)
+
+    assert events(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("rule", "change"),
+    [
+        ("state_is_known", "state = 'closed'"),
+        ("is_closed_with_a_time", "state = 'settled'"),
+        ("is_closed_with_a_time", "closed_at = now()"),
+        ("month_is_of_its_day", "day = day + 40"),
+        ("reserves_something", "reserved_tokens = 0, reserved_output_tokens = 0"),
+        ("reserves_something", "reserved_output_tokens = reserved_tokens + 1"),
+        ("reserves_something", "reserved_output_tokens = -1"),
+        ("reserves_something", "reserved_micros = -1"),
+        ("from_the_cache_is_free", "purpose = 'cached'"),
+        (
+            "charge_is_the_sum_of_its_classes",
+            "state = 'settled', closed_at = now(), charged_tokens = 5, output_tokens = 4",
+        ),
+        (
+            "charge_is_the_sum_of_its_classes",
+            "state = 'settled', closed_at = now(), input_tokens = -1, cache_read_tokens = 1",
+        ),
+        ("charge_is_the_sum_of_its_classes", "state = 'settled', closed_at = now(), cost_micros = -1"),
+        ("uncharged_until_closed", "charged_tokens = 5, output_tokens = 5"),
+        ("uncharged_until_closed", "state = 'released', closed_at = now(), cost_micros = 1"),
+    ],
+)
+async def test_no_event_says_what_cannot_be(desk: Desk, rule: str, change: str) -> None:
+    await desk.reserve(10)
+    before = events(desk)
+
+    copy = "CREATE TEMPORARY TABLE forged ON COMMIT DROP AS SELECT * FROM usage_event;"
+    anew = "UPDATE forged SET id = gen_random_uuid(), number = number + 1;"
+    forged = f"{copy} {anew} UPDATE forged SET {change}; INSERT INTO usage_event SELECT * FROM forged"
+
+    for statement in (f"UPDATE usage_event SET {change}", forged):
+        with pytest.raises(IntegrityError) as refused:
+            do(statement)
+        assert isinstance(refused.value.__cause__, CheckViolation)
+        assert refused.value.__cause__.diag.constraint_name == f"usage_event_{rule}"
 
     assert events(desk) == before
 

@@ -14,6 +14,7 @@ from psycopg_pool import PoolClosed, PoolTimeout
 from kit import loops, pg
 from kit.batching import Lane
 from kit.errors import Unavailable
+from kit.statements import Statement
 from tenants.keys import Caller
 from usage.ledger import unanswered
 from usage.ledger.entries import Admission, Closing, Reservation, admission_row, closing_row
@@ -24,6 +25,7 @@ MOST_ITEMS = 128
 ANSWER_SECONDS = 2.6
 _LANES = 4  # a tenant stays in one lane, so batches of one process never wait for each other's tenant lock
 _MOST_WAITING = 4_000
+_APPLY = Statement(b"usage_apply", b"SELECT * FROM usage_apply($1::jsonb, $2::jsonb)")
 _REFUSED = (
     psycopg.DataError,
     psycopg.IntegrityError,
@@ -113,19 +115,16 @@ async def _apply(entries: list[Entry]) -> list[Answer]:
             settles.append(closing_row(entry.reservation, entry.closing, ordinal=ordinal))
         else:
             reserves.append(admission_row(entry.caller, entry.admission, ordinal=ordinal))
-    rows = await pg.fetch_all(
-        "SELECT * FROM usage_apply(%s::jsonb, %s::jsonb)",
-        (_json(settles), _json(reserves)),
-        within=None,  # the lane's callers have their own deadline; what comes later has to be known here
-    )
+    # Without a deadline: the lane's callers have their own, and what comes later has to be known here.
+    rows = await pg.ask(_APPLY, _json(settles), _json(reserves))
     return sorted(rows, key=itemgetter("ordinal"))
 
 
-def _json(rows: list[dict[str, Any]]) -> str:
+def _json(rows: list[dict[str, Any]]) -> bytes:
     try:
-        return orjson.dumps(rows).decode()
+        return orjson.dumps(rows)
     except TypeError:  # half a surrogate pair or a huge number: Postgres says which entry it refuses
-        return json.dumps(rows, default=str)
+        return json.dumps(rows, default=str).encode()
 
 
 def _tenants(entries: list[Entry]) -> int:

@@ -16,6 +16,7 @@ ALTER TABLE usage_budgetaccount DROP CONSTRAINT budget_account_key_is_of_its_ten
 DROP FUNCTION usage_make_partitions(date, integer);
 DROP TABLE usage_event;
 DROP FUNCTION usage_event_is_final();
+DROP FUNCTION IF EXISTS usage_event_is_sound();
 """
 UNDO_LEDGER = """
 DROP FUNCTION usage_heartbeat(jsonb, double precision);

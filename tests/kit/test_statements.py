@@ -1,0 +1,86 @@
+"""Statements on kept connections: what they answer, refuse and survive."""
+
+import asyncio
+
+import psycopg
+import pytest
+from pytest_django import Settings
+
+from kit import pg
+from kit.errors import Unavailable
+from kit.statements import Statement
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+HALF = Statement(b"test_half", b"SELECT $1::integer / $2::integer AS half, length($3) AS characters")
+SLEEP = Statement(b"test_sleep", b"SELECT pg_sleep($1::float8)")
+
+
+@pytest.fixture(autouse=True)
+def one_connection(settings: Settings) -> None:
+    settings.POOL_MAX_CONNECTIONS = 1
+
+
+async def backend() -> int:
+    async with pg.connection() as lent:
+        return lent.info.backend_pid
+
+
+async def end(pid: int) -> None:
+    async with await psycopg.AsyncConnection.connect(**pg.conninfo(), autocommit=True) as other:
+        await other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+async def test_rows_are_dicts_of_python_values_and_other_statements_go_between() -> None:
+    for number in (10, 20):
+        assert await pg.ask(HALF, str(number).encode(), b"2", b"abc") == [{"half": number // 2, "characters": 3}]
+        assert await pg.fetch_one("SELECT %s::text AS said", ["x"]) == {"said": "x"}
+
+
+async def test_a_refusal_has_its_class_and_the_connection_stays() -> None:
+    pid = await backend()
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await pg.ask(HALF, b"1", b"0", b"")
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        await pg.ask(HALF, b"one", b"1", b"")
+
+    assert await pg.ask(HALF, b"4", b"2", b"") == [{"half": 2, "characters": 0}]
+    assert await backend() == pid
+
+
+async def test_more_than_a_socket_takes_at_once_arrives_whole() -> None:
+    assert await pg.ask(HALF, b"4", b"2", b"x" * 20_000_000) == [{"half": 2, "characters": 20_000_000}]
+
+
+async def test_a_connection_that_ends_between_statements_is_replaced_unseen() -> None:
+    pid = await backend()
+    await pg.ask(HALF, b"4", b"2", b"")
+    await end(pid)
+
+    assert await pg.ask(HALF, b"4", b"2", b"") == [{"half": 2, "characters": 0}]
+    assert await backend() != pid
+
+
+async def test_a_connection_that_ends_during_a_statement_is_replaced() -> None:
+    pid = await backend()
+    asking = asyncio.create_task(pg.ask(SLEEP, b"30"))
+    await asyncio.sleep(0.1)
+    await end(pid)
+
+    with pytest.raises(Unavailable) as lost:
+        await asyncio.wait_for(asking, 5)
+    assert isinstance(lost.value.__cause__, psycopg.OperationalError)
+    assert await pg.ask(HALF, b"4", b"2", b"") == [{"half": 2, "characters": 0}]
+
+
+async def test_who_is_cancelled_takes_the_statement_along() -> None:
+    pid = await backend()
+    asking = asyncio.create_task(pg.ask(SLEEP, b"30"))
+    await asyncio.sleep(0.1)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+    assert await pg.ask(HALF, b"4", b"2", b"") == [{"half": 2, "characters": 0}]
+    found = await pg.fetch_all("SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'", [pid])
+    assert found == []
