@@ -91,12 +91,12 @@ async def connection() -> AsyncIterator[Connection]:
         raise Unavailable(_UNREACHABLE) from lost
 
 
-async def fetch_all(query: str, parameters: Any = None, *, within: float | None = ANSWER_SECONDS) -> list[DictRow]:
+async def fetch_all(query: str, parameters: Any = None, *, within: float = ANSWER_SECONDS) -> list[DictRow]:
     """Run one statement and return all its rows; `within` as `answered` has it."""
     return await answered(_run(query, parameters, AsyncCursor.fetchall), within=within)
 
 
-async def fetch_one(query: str, parameters: Any = None, *, within: float | None = ANSWER_SECONDS) -> DictRow | None:
+async def fetch_one(query: str, parameters: Any = None, *, within: float = ANSWER_SECONDS) -> DictRow | None:
     """Run one statement and return its first row, or None; `within` as `answered` has it."""
     rows = await fetch_all(query, parameters, within=within)
     return rows[0] if rows else None
@@ -145,14 +145,12 @@ def _traced(query: str) -> Any:
     return traces.span(operation or "query", kind="client", **facts)
 
 
-async def answered(work: Coroutine[Any, Any, Answer], *, within: float | None) -> Answer:
+async def answered(work: Coroutine[Any, Any, Answer], *, within: float) -> Answer:
     """Await `work`, or raise `Unavailable` after `within` seconds; the work may have been done then.
 
     A stalled server does not even answer the request to cancel, so its connection is left to a task
-    of its own. None waits for as long as it takes: for statements whose outcome must be known.
+    of its own.
     """
-    if within is None:
-        return await work
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait({task}, timeout=within)
