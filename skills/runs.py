@@ -189,7 +189,9 @@ class Run(Flight[RunEvent]):
         for text in self._answer.see(events):
             if text and is_passed_on:
                 self.is_heard = True  # also by the guard alone, which cannot take back what it has heard
-                await self._say_text(text if self._guard is None else self._guard.hear(text))
+                said = text if self._guard is None else self._guard.hear(text)
+                if said and self.is_followed:
+                    await self.say(RunText(said))
 
     def begin_anew(self) -> None:
         """Forget an answer that nobody heard."""
@@ -245,7 +247,8 @@ class Run(Flight[RunEvent]):
         await self._say_started()
         answer = await self._asked(reservation)
         if self._guard is not None:
-            await self._say_text(self._guard.last())
+            if last := self._guard.last():
+                await self.say(RunText(last))
             await answers.judge(answer, self._guard, version=self._order.version, given=self._order.input)
         if lead is not None and answer.stop_reason == "end_turn" and self.model == self.route.model:
             await lead.share(self._entry(answer))
@@ -303,10 +306,6 @@ class Run(Flight[RunEvent]):
             late.cancel()
             self._is_classifying = False
         return routing.verdict(plan, self._answer)
-
-    async def _say_text(self, text: str) -> None:
-        if text:
-            await self.say(RunText(text))
 
     async def _say_started(self) -> None:
         version, self._is_started = self._order.version, True

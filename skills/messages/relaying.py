@@ -3,12 +3,11 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from kit import clock, ids, loops
-from kit.errors import SkillgateError, Unavailable
+from kit.errors import SkillgateError, Unavailable, UpstreamFailed
 from skills import claude, guardrails
 from skills.admission import Admitted, admit, screened
 from skills.claude import StreamEvent
@@ -71,17 +70,14 @@ async def _guarded(caller: Caller, body: Json) -> RelayGuard | None:
 
 
 async def complete(relay: "Relay") -> Json:
-    """Wait for the whole message. Raises the error a failed call ended with."""
-    gathered = Accumulation()
-    async with aclosing(relay.batches()) as batches:
-        async for batch in batches:
-            for said in batch:
-                if isinstance(said, SkillgateError):
-                    raise said
-                gathered.see(said.data)
-                if said.type == "message_stop":
-                    return gathered.message()
-    raise Unavailable("The call ended without an answer. Try again.")
+    """Wait for the whole message of a call just started. Raises the error a failed call ended with."""
+    relay.gather()
+    last = await relay.ending()
+    if isinstance(last, SkillgateError):
+        raise last
+    if last is None:
+        raise Unavailable("The call ended without an answer. Try again.")
+    return relay.message()
 
 
 async def count_tokens(caller: Caller, body: Json) -> tuple[int, limits.Decision]:
@@ -106,6 +102,8 @@ class Relay(Flight[Relayed]):
         self._guard = guard
         self._stop = StreamEvent(type="message_stop", data={"type": "message_stop"}, raw='{"type":"message_stop"}')
         self._said_at: float | None = None
+        self._whole: Accumulation | None = None
+        self._unreadable: UpstreamFailed | None = None
 
     @property
     def upstream_headers(self) -> Mapping[str, str]:
@@ -119,14 +117,31 @@ class Relay(Flight[Relayed]):
 
     async def perform(self) -> Relayed:
         """Relay everything up to the end."""
-        pings = loops.start(self._ping(), name=f"pings of {self.admitted.call_id}")
+        pings = None if self._whole else loops.start(self._ping(), name=f"pings of {self.admitted.call_id}")
         try:
             await self.pursue(self._body, self.admitted.reservation)
         finally:
-            pings.cancel()
+            if pings is not None:
+                pings.cancel()
         if self._guard is not None:
             self._guard.last()
         return self._stop
+
+    def gather(self) -> None:
+        """Put the events together instead of saying them; nothing may have been said yet."""
+        self._whole = Accumulation()
+
+    def message(self) -> Json:
+        """Return what was put together. Raises `UpstreamFailed` if it is no message."""
+        if self._whole is None or self._unreadable is not None:
+            raise self._unreadable or UpstreamFailed("The answer was not gathered.")
+        return self._whole.message()
+
+    def _put(self, said: StreamEvent, whole: Accumulation) -> None:
+        try:
+            whole.see(said.data)
+        except UpstreamFailed as unreadable:  # the call goes on to its end: what it uses is billed as it says
+            self._unreadable = unreadable
 
     def failed(self, error: SkillgateError) -> Relayed:
         """Say that the answer ends here."""
@@ -140,7 +155,10 @@ class Relay(Flight[Relayed]):
             else:
                 self.is_heard = True
                 for said in self._passed(event):
-                    await self.say(said)
+                    if self._whole is None:
+                        await self.say(said)
+                    else:
+                        self._put(said, self._whole)
         if self.is_heard:
             self._said_at = clock.monotonic()
 
