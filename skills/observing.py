@@ -38,7 +38,7 @@ COST = Counter("skillgate_cost_micros_total", "Cost charged, in micro-dollars.",
 Metric = TypeVar("Metric", Counter, Histogram)
 log = logging.getLogger("skillgate.calls")
 prompts = logging.getLogger("skillgate.prompts")
-_CLASSES = {name: f"{name}_tokens" for name in ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")}
+_CLASSES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 _MOST_KEPT = 4_096
 _ERRORS = frozenset(
     {
@@ -75,10 +75,11 @@ def begun(reservation: Reservation, body: dict[str, Any]) -> None:
 def ended(reservation: Reservation, closing: Closing) -> None:
     """Tell how an attempt ended, what it used and what it cost."""
     UNDER_WAY.dec()
-    _count(reservation, closing)
+    spent = {name: count for name in _CLASSES if (count := getattr(closing.tokens, name))}
+    _count(reservation, closing, spent)
     generations.ended(reservation, closing)
     if settings.LOG_REQUESTS:
-        spent = {told: count for name, told in _CLASSES.items() if (count := getattr(closing.tokens, name))}
+        tokens = {f"{name}_tokens": count for name, count in spent.items()}
         outcome = {
             "state": closing.state,
             "error": closing.error_type,
@@ -88,7 +89,7 @@ def ended(reservation: Reservation, closing: Closing) -> None:
             "first_output_ms": closing.first_output_ms,
             "upstream_request_id": closing.upstream_request_id,
         }
-        logs.tell(log, "upstream call", {**_who(reservation), **spent, **outcome})
+        logs.tell(log, "upstream call", {**_who(reservation), **tokens, **outcome})
 
 
 def known(error: str) -> str:
@@ -113,7 +114,7 @@ def _who(reservation: Reservation) -> dict[str, Any]:
     }
 
 
-def _count(reservation: Reservation, closing: Closing) -> None:
+def _count(reservation: Reservation, closing: Closing, spent: dict[str, int]) -> None:
     asked = reservation.admission
     error = known(closing.error_type)
     _kept(CALLS, asked.model, asked.entry_point, closing.state, error).inc()
@@ -121,9 +122,8 @@ def _count(reservation: Reservation, closing: Closing) -> None:
         _kept(SECONDS, asked.model).observe(closing.duration_ms / 1000)
     if closing.first_output_ms is not None:
         _kept(FIRST_OUTPUT, asked.model).observe(closing.first_output_ms / 1000)
-    for name in _CLASSES:
-        if count := getattr(closing.tokens, name):
-            _kept(TOKENS, asked.model, name).inc(count)
+    for name, count in spent.items():
+        _kept(TOKENS, asked.model, name).inc(count)
     _kept(COST, asked.model).inc(closing.cost_micros)
 
 

@@ -112,30 +112,25 @@ class AsyncAPIView(APIView):
         """Take the request in; Django's own would keep `get` as `head`, a cycle that only the garbage collector ends."""
         self.request, self.args, self.kwargs = request, args, kwargs  # type: ignore[assignment]  # DRF's comes after it
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> StrictRequest:
-        """Wrap Django's request."""
+    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # async is the point
+        """Run the handler and render what it returns, or the error it raised.
+
+        DRF's own steps before a handler (authentication, permissions, throttles) are not used.
+        """
         context = {"view": self, "args": args, "kwargs": kwargs}
-        return StrictRequest(
+        wrapped = StrictRequest(
             request, parsers=_made(self.parser_classes), negotiator=_NEGOTIATION, parser_context=context
         )
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Agree on the media type; DRF's own authentication, permissions and throttles are not used."""
-        chosen = _NEGOTIATION.select_renderer(request, _made(self.renderer_classes))
-        request.accepted_renderer, request.accepted_media_type = chosen
-
-    async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # async is the point
-        """Run the handler and render what it returns, or the error it raised."""
-        self.request = wrapped = self.initialize_request(request, *args, **kwargs)
-        self.headers = {"Allow": self._allow}
+        self.request, self.headers = wrapped, {"Allow": self._allow}
         try:
-            self.initial(wrapped, *args, **kwargs)
+            chosen = _NEGOTIATION.select_renderer(wrapped, _made(self.renderer_classes))
+            wrapped.accepted_renderer, wrapped.accepted_media_type = chosen
             handler = self._handler_of(wrapped)
             return self._rendered(await handler(wrapped, *args, **kwargs))
         except Exception as error:  # noqa: BLE001 - the entry point: every error becomes an envelope, the unknown are logged
             return self._rendered(self.handle_exception(error))
         finally:
-            wrapped.parser_context.clear()  # it holds the view and the request, which hold it
+            context.clear()  # it holds the view and the request, which hold it
 
     async def options(self, request: Any, *args: Any, **kwargs: Any) -> HttpResponse:  # type: ignore[override]  # the same
         """Answer which methods are allowed, in the Allow header."""
