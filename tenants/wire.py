@@ -15,7 +15,7 @@ from kit import clock, lines, loops, traces
 from kit import redis as kit_redis
 from kit.batching import Lane
 from kit.errors import Unavailable
-from kit.lines import Line
+from kit.lines import Command, Line
 from kit.settings import settings
 from tenants.breaker import Breaker
 
@@ -87,6 +87,7 @@ class _Wire(Generic[Subject]):
 
     def __init__(self, script: Script[Subject]) -> None:
         self._script = script
+        self._loop = asyncio.get_running_loop()
         self._line: Line | None = None  # at hand, while nobody asks by it
         self.breaker = Breaker(script.name)
         self.lane: Lane[Order[Subject], Any] = Lane(
@@ -115,54 +116,63 @@ class _Wire(Generic[Subject]):
                 self.breaker.failed(faults[0])
             else:
                 self.breaker.worked()
-        return [Trouble(answer) if isinstance(answer, Exception) else answer for answer in answers]
+        return (
+            [Trouble(answer) if isinstance(answer, Exception) else answer for answer in answers] if faults else answers
+        )
 
     async def _send_in_time(self, orders: list[Order[Subject]]) -> list[Any]:
         """A timer that fires late says that this process was busy, not Redis; orders may go twice, so they go again."""
         patience = settings.LIMITS_TIMEOUT_SECONDS
+        commands = [self._command(*order) for order in orders]
         for left in reversed(range(_MOST_SENDS)):
             started = clock.monotonic()
             try:
-                async with asyncio.timeout(self._script.steps * patience):
-                    return await self._send(orders)
+                return await self._send(commands, until=self._loop.time() + self._script.steps * patience)
             except kit_redis.TROUBLE as trouble:
                 was_late = clock.monotonic() - started > patience + _LATE_SECONDS
                 if not left or not was_late or not isinstance(trouble, (TimeoutError, kit_redis.RedisTimeout)):
                     raise
         raise Trouble  # unreachable: the last attempt returns or raises
 
-    async def _send(self, orders: list[Order[Subject]]) -> list[Any]:
+    def _command(self, subject: Subject, arguments: tuple[Argument, ...]) -> Command:
+        keys = self._script.keys(subject)
+        return ("EVALSHA", self._script.sha, len(keys), *keys, *arguments)
+
+    async def _send(self, commands: list[Command], *, until: float) -> list[Any]:
         """Ask by the line at hand, which is kept when all was answered; a second one at a time has a line of its own."""
         line, self._line = self._line, None
-        if line is not None and not line.is_open:
-            await line.close()
-            line = None
-        line = line or await lines.connect()
+        if line is None or not line.is_open:
+            async with asyncio.timeout_at(until):
+                line = await _renewed(line)
+        late = self._loop.call_at(until, line.expire)
         try:
             with traces.span("EVALSHA", kind="client", db__system__name="redis", db__operation__name="EVALSHA"):
-                answers = await self._evaluate(orders, line)
+                answers = await line.ask(commands)
+                missing = [index for index, answer in enumerate(answers) if _is_unknown_script(answer)]
+                if missing:
+                    await self._load(commands, answers, missing, line=line)
         except BaseException:
             await line.close()
             raise
+        finally:
+            late.cancel()
         if self._line is None:
             self._line = line
         else:
             await line.close()
         return answers
 
-    async def _evaluate(self, orders: list[Order[Subject]], line: Line) -> list[Any]:
-        script = self._script
-        commands = []
-        for subject, arguments in orders:
-            keys = script.keys(subject)
-            commands.append(("EVALSHA", script.sha, len(keys), *keys, *arguments))
-        answers = await line.ask(commands)
-        missing = [index for index, answer in enumerate(answers) if _is_unknown_script(answer)]
-        if missing:
-            await line.ask([("SCRIPT", "LOAD", script.text)])
-            for index, answer in zip(missing, await line.ask([commands[index] for index in missing]), strict=True):
-                answers[index] = answer
-        return answers
+    async def _load(self, commands: list[Command], answers: list[Any], missing: list[int], *, line: Line) -> None:
+        """Teach Redis the script, and ask again what it could not answer without."""
+        await line.ask([("SCRIPT", "LOAD", self._script.text)])
+        for index, answer in zip(missing, await line.ask([commands[index] for index in missing]), strict=True):
+            answers[index] = answer
+
+
+async def _renewed(line: Line | None) -> Line:
+    if line is not None:
+        await line.close()
+    return await lines.connect()
 
 
 def _is_unknown_script(answer: Any) -> bool:

@@ -8,9 +8,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from weakref import WeakKeyDictionary
 
-from kit import heap
+from kit import heap, loops
 
 PER_TURN = 4
 UNTENDED_SECONDS = 2.0  # a crowd that lasts longer leaves garbage like any other
@@ -97,18 +96,6 @@ class Doorway:
             heap.tend()
 
 
-_doorways: WeakKeyDictionary[asyncio.AbstractEventLoop, Doorway] = WeakKeyDictionary()
-
-
-def here() -> Doorway:
-    """Return the running loop's doorway."""
-    loop = asyncio.get_running_loop()
-    found = _doorways.get(loop)
-    if found is None:
-        found = _doorways[loop] = Doorway()
-    return found
-
-
-async def enter() -> None:
-    """Return when the running loop has room to begin one more request."""
-    await here().enter()
+_doorways = loops.Own(Doorway)
+here = _doorways.here
+"""Return the running loop's doorway."""

@@ -59,6 +59,10 @@ class Line(asyncio.Protocol):
         self._end(redis.ConnectionError("Redis closed the connection."))
         self._streams.connection_lost(exc)
 
+    def expire(self) -> None:
+        """Wait no longer for what was asked: a `TimeoutError`, after which the line has to be closed."""
+        self._end(TimeoutError())
+
     def _end(self, fault: Exception) -> None:
         if self._answered is not None and not self._answered.done():
             self._answered.set_exception(fault)
