@@ -79,7 +79,8 @@ async def admit(
     Raises `RateLimited`, `BudgetExceeded`, `AuthenticationFailed`, `NotAllowed` (a model without a price, or that
     the key may not use) or `Unavailable`; a refused call consumes nothing.
     """
-    refuse_foreign_model(caller, body["model"])
+    model = body["model"]
+    refuse_foreign_model(caller, model)
     book = await pricing.current(caller.tenant_id)
     read, written = (0, 0) if purpose == "cached" else (input_tokens or requests.input_bound(body), body["max_tokens"])
     asked = Admission(
@@ -91,15 +92,15 @@ async def admit(
         entry_point=entry_point,
         skill=skill,
         skill_version=skill_version,
-        model=body["model"],
+        model=model,
         input_tokens=read,
         output_tokens=written,
-        micros=_upper_bound(body["model"], input_tokens=read, output_tokens=written, book=book),
+        micros=book.upper_bound(model, input_tokens=read, output_tokens=written, on=clock.now().date()),
         price_version=book.version,
         route=route,
     )
     call_id = str(run_id)
-    taken = asked.tokens + ahead
+    taken = read + written + ahead
     decision = await limits.take(caller, tokens=taken, call_id=call_id)
     try:
         place = None if purpose == "cached" else await claude.enter(caller, asked.model)
@@ -192,7 +193,11 @@ async def _reserve(
     try:
         if purse is not None:
             await purse.cover(asked)
-        return await _reserve_closely(caller, asked, body, book=book)
+        try:
+            return await ledger.reserve(caller, asked)
+        except BudgetExceeded as refused:
+            asked = await _asked_closely(refused, caller, asked, body, book=book)
+        return await ledger.reserve(caller, asked)
     except BaseException as refused:
         if place is not None:
             place.leave()
@@ -201,17 +206,14 @@ async def _reserve(
         raise
 
 
-async def _reserve_closely(caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book) -> Reservation:
-    try:
-        return await ledger.reserve(caller, asked)
-    except BudgetExceeded as refused:
-        if refused.details.get("reason") != "budget_exceeded":
-            raise
-        exact = await _counted(caller, body)
-        if exact is None or exact >= asked.input_tokens:
-            raise
-    counted = replace(asked, event_id=ids.uuid7(), input_tokens=exact)
-    return await ledger.reserve(caller, _priced(counted, book=book))
+async def _asked_closely(
+    refused: BudgetExceeded, caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book
+) -> Admission:
+    """Bound what was refused by Claude's own count of the input; raises `refused` where that does not help."""
+    exact = await _counted(caller, body) if refused.details.get("reason") == "budget_exceeded" else None
+    if exact is None or exact >= asked.input_tokens:
+        raise refused
+    return _priced(replace(asked, event_id=ids.uuid7(), input_tokens=exact), book=book)
 
 
 async def _counted(caller: Caller, body: dict[str, Any]) -> int | None:
@@ -223,9 +225,7 @@ async def _counted(caller: Caller, body: dict[str, Any]) -> int | None:
 
 
 def _priced(asked: Admission, *, book: Book) -> Admission:
-    bound = _upper_bound(asked.model, input_tokens=asked.input_tokens, output_tokens=asked.output_tokens, book=book)
+    bound = book.upper_bound(
+        asked.model, input_tokens=asked.input_tokens, output_tokens=asked.output_tokens, on=clock.now().date()
+    )
     return replace(asked, micros=bound)
-
-
-def _upper_bound(model: str, *, input_tokens: int, output_tokens: int, book: Book) -> int:
-    return book.upper_bound(model, input_tokens=input_tokens, output_tokens=output_tokens, on=clock.now().date())

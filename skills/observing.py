@@ -12,7 +12,7 @@ from kit import access, ids, logs
 from kit.metrics import Counter, Gauge, Histogram
 from kit.settings import settings
 from skills import generations
-from usage.ledger import Closing, Reservation
+from usage.ledger import Admission, Closing, Reservation
 
 UNDER_WAY = Gauge("skillgate_upstream_calls_open", "Upstream calls under way.", multiprocess_mode="livesum")
 CALLS = Counter(
@@ -75,12 +75,14 @@ def begun(reservation: Reservation, body: dict[str, Any]) -> None:
 def ended(reservation: Reservation, closing: Closing) -> None:
     """Tell how an attempt ended, what it used and what it cost."""
     UNDER_WAY.dec()
-    spent = {name: count for name in _CLASSES if (count := getattr(closing.tokens, name))}
-    _count(reservation, closing, spent)
+    tokens = closing.tokens
+    spent = {name: count for name in _CLASSES if (count := getattr(tokens, name))}
+    _count(reservation.admission, closing, spent)
     generations.ended(reservation, closing)
     if settings.LOG_REQUESTS:
-        tokens = {f"{name}_tokens": count for name, count in spent.items()}
-        outcome = {
+        facts = {
+            **_who(reservation),
+            **{f"{name}_tokens": count for name, count in spent.items()},
             "state": closing.state,
             "error": closing.error_type,
             "stop_reason": closing.stop_reason,
@@ -89,7 +91,7 @@ def ended(reservation: Reservation, closing: Closing) -> None:
             "first_output_ms": closing.first_output_ms,
             "upstream_request_id": closing.upstream_request_id,
         }
-        logs.tell(log, "upstream call", {**_who(reservation), **tokens, **outcome})
+        logs.tell(log, "upstream call", facts)
 
 
 def known(error: str) -> str:
@@ -114,17 +116,16 @@ def _who(reservation: Reservation) -> dict[str, Any]:
     }
 
 
-def _count(reservation: Reservation, closing: Closing, spent: dict[str, int]) -> None:
-    asked = reservation.admission
-    error = known(closing.error_type)
-    _kept(CALLS, asked.model, asked.entry_point, closing.state, error).inc()
+def _count(asked: Admission, closing: Closing, spent: dict[str, int]) -> None:
+    model = asked.model
+    _kept(CALLS, model, asked.entry_point, closing.state, known(closing.error_type)).inc()
     if closing.duration_ms is not None:
-        _kept(SECONDS, asked.model).observe(closing.duration_ms / 1000)
+        _kept(SECONDS, model).observe(closing.duration_ms / 1000)
     if closing.first_output_ms is not None:
-        _kept(FIRST_OUTPUT, asked.model).observe(closing.first_output_ms / 1000)
+        _kept(FIRST_OUTPUT, model).observe(closing.first_output_ms / 1000)
     for name, count in spent.items():
-        _kept(TOKENS, asked.model, name).inc(count)
-    _kept(COST, asked.model).inc(closing.cost_micros)
+        _kept(TOKENS, model, name).inc(count)
+    _kept(COST, model).inc(closing.cost_micros)
 
 
 @lru_cache(maxsize=_MOST_KEPT)

@@ -100,8 +100,11 @@ async def prepare(order: Order, *, canary: str = "") -> Prepared:
         metadata_user=order.caller.public_id,
         canary=canary,
     )
-    plan = await _plan(order, body)
-    place = await _place(order, body, plan)
+    if order.model is None:
+        plan = await routing.plan(order.caller, order.version, body)
+    else:
+        plan = Plan(Route(body["model"], reason="The call names it."), {})
+    place = await _place(order, body, plan) if keeps_answers(order.version) else None
     if plan.is_open and claude.is_held_back(order.caller, routing.classifying_model()):
         plan = Plan(routing.in_doubt(plan, fallbacks.HELD_BACK), {})
     model, fallback = fallbacks.first(order.caller, order.version, model=plan.route.model)
@@ -113,14 +116,8 @@ def keeps_answers(version: Version) -> bool:
     return bool(version.policy.get("cache"))
 
 
-async def _plan(order: Order, body: dict[str, Any]) -> Plan:
-    if order.model is not None:
-        return Plan(Route(body["model"], reason="The call names it."), {})
-    return await routing.plan(order.caller, order.version, body)
-
-
 async def _place(order: Order, body: dict[str, Any], plan: Plan) -> Place:
-    if not keeps_answers(order.version) or order.freshness == "private":
+    if order.freshness == "private":
         return None
     key = caching.key_of(order.caller, order.version, body, models=plan.models)
     ttl_seconds = order.version.policy["cache"]["ttl_seconds"]

@@ -1,7 +1,7 @@
 """The straight line: admit, call Claude, settle, answer. Every entry point stands on it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -44,8 +44,8 @@ async def start(order: Order) -> "Run":
         raise InvalidRequest(
             f"The skill {order.version.skill!r} works on documents step by step: send them to POST /v1/analyses."
         )
-    guard = await guarded(order)
-    if guard is not None:
+    guard = None
+    if guardrails.are_in(order.version) and (guard := await guarded(order)) is not None:
         order = replace(order, input=guard.given)
     run_id = order.run_id or ids.uuid7()
     prepared = await prepare(order, canary=guard.canary if guard is not None else "")
@@ -72,9 +72,9 @@ async def guarded(order: Order) -> Guard | None:
     return await screened(order.caller, lambda: guardrails.post(order.version, order.input), characters=size)
 
 
-async def _admit(prepared: Prepared, *, run_id: UUID, purpose: Purpose | None = None) -> Admitted:
+def _admit(prepared: Prepared, *, run_id: UUID, purpose: Purpose | None = None) -> Coroutine[Any, Any, Admitted]:
     order, first = prepared.order, prepared.first
-    return await admit(
+    return admit(
         order.caller,
         first.body,
         run_id=run_id,
@@ -100,10 +100,10 @@ async def stream(order: Order) -> AsyncGenerator[RunEvent, None]:
 async def complete(run: "Run") -> RunCompleted:
     """Wait for a run's answer. Raises the error a failed run ended with."""
     ended = await run.ending()
-    if isinstance(ended, RunFailed):
-        raise ended.error
     if isinstance(ended, RunCompleted):
         return ended
+    if isinstance(ended, RunFailed):
+        raise ended.error
     raise Unavailable("The run ended without an answer. Try again.")
 
 
@@ -118,7 +118,7 @@ class Run(Flight[RunEvent]):
         self._prepared = prepared
         self._order = prepared.order
         self._body = prepared.body
-        self._answer = answers.Answer()
+        self._answer: answers.Answer  # of the attempt under way
         self._guard = guard
         self._fallback = prepared.fallback
         self._is_started = False
@@ -149,7 +149,12 @@ class Run(Flight[RunEvent]):
     async def perform(self) -> RunEvent:
         """Get the answer: a kept one, another's, Claude's, or what the skill says in place of it."""
         try:
-            return await self._performed()
+            if self._prepared.place is not None:
+                return await self._shared()
+            if self.admitted.reservation.admission.purpose != "cached":
+                return await self._answered(self.admitted.reservation)
+            await self.close_unused("settled")
+            return await self._fixed()
         except SkillgateError as error:
             is_unwell = self.is_failed_upstream or fallbacks.was_held_back(error)
             if self._ended_by is not None or self.is_heard or not is_unwell or self._fixed_answer is None:
@@ -157,10 +162,8 @@ class Run(Flight[RunEvent]):
             self._fallback = Fallback(self.model, fallbacks.HELD_BACK if fallbacks.was_held_back(error) else error.type)
             return await self._fixed()
 
-    async def _performed(self) -> RunEvent:
-        if self.admitted.reservation.admission.purpose == "cached" and self._prepared.place is None:
-            await self.close_unused("settled")
-            return await self._fixed()
+    async def _shared(self) -> RunEvent:
+        """Get a kept answer or another's, or share one's own."""
         place, reservation = self._prepared.place, self.admitted.reservation
         if isinstance(place, Seat):
             place = await self._handed_over(place)
@@ -233,7 +236,7 @@ class Run(Flight[RunEvent]):
         own = self._prepared.own
         return await admit_after_all(self.admitted, own.body, purpose=own.purpose, route=own.route, ahead=own.ahead)
 
-    async def _answered(self, reservation: ledger.Reservation, *, lead: Lead | None) -> RunEvent:
+    async def _answered(self, reservation: ledger.Reservation, *, lead: Lead | None = None) -> RunEvent:
         if keeps_answers(self._order.version):
             outcome = {"any": "miss", "new": "refresh", "private": "off"}[self._order.freshness]
             caching.count(outcome)
@@ -256,26 +259,22 @@ class Run(Flight[RunEvent]):
 
     async def _asked(self, reservation: ledger.Reservation) -> answers.Answer:
         """Get the answer, with one repair if it does not fit the skill's schema."""
-        version, given = self._order.version, self._order.input
-        answer = await self._ask(self._body, reservation)
-        try:
-            return answers.checked(answer, version=version, given=given)
-        except answers.Unfit as unfit:
-            if not unfit.is_repairable:
-                raise OutputInvalid(unfit.message, stop_reason=answer.stop_reason) from unfit
-            body = answers.repair(self._body, answer, unfit)
-        answer = await self._ask(body, await admit_again(self.admitted, body, purpose="repair"))
-        try:
-            return answers.checked(answer, version=version, given=given)
-        except answers.Unfit as unfit:
-            raise OutputInvalid(unfit.message, stop_reason=answer.stop_reason) from unfit
-
-    async def _ask(self, body: dict[str, Any], reservation: ledger.Reservation) -> answers.Answer:
-        self.begin_anew()
-        models = fallbacks.chain(self._order.caller, self._order.version, model=self.model)
-        pursuit = await self.pursue(body, reservation, fallbacks=models)
-        self._body, self._fallback = {**self._body, "model": pursuit.model}, pursuit.fallback or self._fallback
-        return self._answer
+        version, body = self._order.version, self._body
+        models = fallbacks.chain(self._order.caller, version, model=self.model)
+        may_repair = True
+        while True:
+            self.begin_anew()
+            pursuit = await self.pursue(body, reservation, fallbacks=models)
+            if pursuit.fallback is not None:
+                self._body, self._fallback = {**self._body, "model": pursuit.model}, pursuit.fallback
+                models = fallbacks.chain(self._order.caller, version, model=self.model)
+            try:
+                return answers.checked(self._answer, version=version, given=self._order.input)
+            except answers.Unfit as unfit:
+                if not (may_repair and unfit.is_repairable):
+                    raise OutputInvalid(unfit.message, stop_reason=self._answer.stop_reason) from unfit
+                body = answers.repair(self._body, self._answer, unfit)
+            may_repair, reservation = False, await admit_again(self.admitted, body, purpose="repair")
 
     @property
     def _fixed_answer(self) -> Any:
@@ -309,6 +308,8 @@ class Run(Flight[RunEvent]):
 
     async def _say_started(self) -> None:
         version, self._is_started = self._order.version, True
+        if not self.is_followed:
+            return
         await self.say(
             RunStarted(
                 self.id, version.skill, version.number, version.label, self.model, route=self.route, cache=self.cache

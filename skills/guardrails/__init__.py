@@ -5,6 +5,7 @@ docs/guardrails.md says what each check covers and what a repeatable run over a 
 
 from skills.guardrails.guard import (
     Guard,
+    are_in,
     canary_of,
     characters,
     checks_input,
@@ -19,6 +20,7 @@ from skills.guardrails.relays import RelayGuard, post_relay, relay_characters
 __all__ = [
     "Guard",
     "RelayGuard",
+    "are_in",
     "canary_of",
     "characters",
     "checks_input",

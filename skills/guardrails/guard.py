@@ -76,6 +76,11 @@ class Guard:
         return ""
 
 
+def are_in(version: Version) -> bool:
+    """Tell whether a skill has guardrails."""
+    return plans.of(version.policy) is not None
+
+
 def characters(version: Version, given: dict[str, Any]) -> int:
     """Count what there is to look through in an input; 0 for a skill that has no checks of it."""
     plan = plans.of(version.policy)
