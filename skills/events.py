@@ -1,15 +1,16 @@
 """What a run says while it goes: the events that every entry point renders in its own way."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from uuid import UUID
 
 from kit.errors import SkillgateError
+from kit.values import value
 from skills.routing import Route
 from usage.pricing import Tokens
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunUsage:
     """What a run used over all its attempts; `is_estimated` when some of it is a bound.
 
@@ -35,7 +36,7 @@ class RunUsage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CacheState:
     """What the response cache had to do with a run: hit, miss, refresh (made anew and kept) or off (for this call)."""
 
@@ -43,7 +44,7 @@ class CacheState:
     age_seconds: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fallback:
     """That another model answered than the one that should have, or the skill's fixed answer was given, and why."""
 
@@ -56,7 +57,7 @@ class Fallback:
         return f"fallback from {self.from_model}: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunStarted:
     """The call is admitted and goes upstream."""
 
@@ -69,14 +70,14 @@ class RunStarted:
     cache: CacheState | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunText:
     """Some more of a text answer."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunCompleted:
     """The answer is whole: `output` is text, or JSON that fits the skill's output schema; `model` gave it.
 
@@ -95,7 +96,7 @@ class RunCompleted:
     fallback: Fallback | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RunFailed:
     """There is no answer; what was used until then is booked all the same."""
 

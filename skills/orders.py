@@ -1,10 +1,11 @@
 """What a caller wants run, and what is settled about it before it is admitted."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY
 from typing import Any, Literal
 from uuid import UUID
 
 from kit.errors import Unavailable
+from kit.values import value
 from skills import caching, claude, fallbacks, requests, routing
 from skills.admission import Purse
 from skills.caching import Alone, Found, Lead, Seat
@@ -18,7 +19,7 @@ Freshness = Literal["any", "new", "private"]
 Place = Found | Lead | Alone | Seat | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Order:
     """What a caller wants run. `finishes_alone`: go on although nobody listens (resumable and idempotent calls).
 
@@ -27,6 +28,7 @@ class Order:
     kept, `private` makes the call and keeps nothing. `purse` pays for its attempts besides the budgets.
     """
 
+    _: KW_ONLY
     caller: Caller
     version: Version
     input: dict[str, Any]
@@ -41,20 +43,22 @@ class Order:
     purse: Purse | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class First:
     """The first event of a run: what is asked, what for, why of this model; `ahead` are tokens of the attempt after it."""
 
+    _: KW_ONLY
     body: dict[str, Any]
     purpose: Purpose
     route: str
     ahead: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Prepared:
     """An order with its request, the choice of its model, and its place among those who want the same answer."""
 
+    _: KW_ONLY
     order: Order
     body: dict[str, Any]
     plan: Plan

@@ -20,6 +20,7 @@ from functools import lru_cache
 from typing import Any
 
 from kit.errors import InvalidRequest
+from kit.values import value
 
 MAX_BYTES = 64 * 1024
 MAX_NESTING = 8
@@ -48,7 +49,7 @@ class Section:
 Part = str | Insert | Section
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Piece:
     """A rendered piece: the template's own words, or a value and, when it is text, the name of its field."""
 

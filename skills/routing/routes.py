@@ -1,6 +1,6 @@
 """Which model answers a call: by the version's policy, within what key and tenant allow, with the reason in words."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -8,6 +8,7 @@ from django.conf import settings
 
 from kit import clock
 from kit.errors import NotAllowed
+from kit.values import value
 from skills import requests
 from skills.admission import refuse_foreign_model
 from skills.routing.policy import BY_BUDGET, BY_CLASSIFIER, BY_SIZE, CLASSES, FIXED, IN_DOUBT
@@ -19,7 +20,7 @@ from usage.pricing import Book
 _OUT, _IN = 1_000_000, 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Route:
     """The model that answers, by which kind of choice, and why."""
 
@@ -37,7 +38,7 @@ class Route:
         return replace(self, reason=reason)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Plan:
     """What is known of the choice before anything goes upstream: the route, or those that a classifier chooses among."""
 

@@ -1,10 +1,11 @@
 """What goes into the ledger and what comes back."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from kit.values import value
 from tenants.keys import Caller
 from usage.pricing import Tokens
 
@@ -14,7 +15,7 @@ LEASE_SECONDS = 60.0
 LONGEST_ROUTE = 160
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Admission:
     """The question whether one upstream attempt may be made, and at most how much it can use.
 
@@ -44,7 +45,7 @@ class Admission:
         return self.input_tokens + self.output_tokens
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reservation:
     """An open usage event: the right to make one upstream attempt."""
 
@@ -60,7 +61,7 @@ class Reservation:
         return self.admission.event_id
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Closing:
     """How an attempt ended: the state, what upstream reported (or the bound), its cost and circumstances."""
 

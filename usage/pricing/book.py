@@ -9,6 +9,7 @@ from typing import Any
 from kit import clock, coalescing, control, loops, pg
 from kit.errors import NotAllowed, Unavailable
 from kit.settings import settings
+from kit.values import value
 from usage.models import Price
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _MOST_REMEMBERED = 1_000
 _DATED = re.compile(r"-\d{8}$")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tokens:
     """Token counts by class, as upstream reports them; `input` excludes what was cached."""
 
