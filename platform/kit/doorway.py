@@ -79,7 +79,8 @@ class Doorway:
         self._is_turning = bool(self._waiting)
         if self._is_turning:
             self._loop.call_soon(self._turn)
-        self._mind_heap()
+        if self._is_turning or self._crowded_since is not None:
+            self._mind_heap()
         while self._left and self._waiting:
             if self._waiting.popleft()():
                 self._left -= 1

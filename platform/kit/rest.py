@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from functools import cache, wraps
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -102,15 +102,13 @@ class AsyncAPIView(APIView):
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
-        """Make the view function; DRF would wrap it in another that only says it needs no token against forgery."""
-        view: Any = super().as_view(**initkwargs)
-        bare = view.__wrapped__
-        bare.csrf_exempt = True
-        return bare
+        """Make the view function; Django's would keep `get` as `head`, a cycle that only the garbage collector ends."""
 
-    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        """Take the request in; Django's own would keep `get` as `head`, a cycle that only the garbage collector ends."""
-        self.request, self.args, self.kwargs = request, args, kwargs  # type: ignore[assignment]  # DRF's comes after it
+        @wraps(super().as_view(**initkwargs))
+        def view(request: HttpRequest, *args: Any, **kwargs: Any) -> Awaitable[HttpResponseBase]:
+            return cls(**initkwargs).dispatch(request, *args, **kwargs)
+
+        return view
 
     async def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:  # type: ignore[override]  # async is the point
         """Run the handler and render what it returns, or the error it raised.
@@ -121,7 +119,7 @@ class AsyncAPIView(APIView):
         wrapped = StrictRequest(
             request, parsers=_made(self.parser_classes), negotiator=_NEGOTIATION, parser_context=context
         )
-        self.request, self.headers = wrapped, {"Allow": self._allow}
+        self.request, self.args, self.kwargs, self.headers = wrapped, args, kwargs, {"Allow": self._allow}
         try:
             chosen = _NEGOTIATION.select_renderer(wrapped, _made(self.renderer_classes))
             wrapped.accepted_renderer, wrapped.accepted_media_type = chosen

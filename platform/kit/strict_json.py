@@ -92,7 +92,8 @@ def _refuse_hostile(raw: bytes, *, max_keys: int) -> int:
     Returns how many keys there are.
     """
     bare = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in raw else raw
-    _refuse_bad_escapes(bare)
+    if b"\\u" in bare:
+        _refuse_bad_escapes(bare)
     if bare.count(b'"') > 2 * (max_keys + MAX_VALUES):
         _refuse_count("values", MAX_VALUES)
     structure = b"".join(bare.split(b'"')[::2])  # what stands outside of strings
@@ -107,7 +108,7 @@ def _refuse_hostile(raw: bytes, *, max_keys: int) -> int:
 
 
 def _refuse_bad_escapes(bare: bytes) -> None:
-    found = _BAD_ESCAPE.search(bare) if b"\\u" in bare else None
+    found = _BAD_ESCAPE.search(bare)
     if found is None:
         return
     what = "the NUL character" if found.group() == b"\\u0000" else "a lone surrogate"
