@@ -185,8 +185,11 @@ class Flight(ABC, Generic[Said]):
     async def close_unused(self, state: Literal["settled", "released"]) -> None:
         """Close the first usage event without an attempt: `settled` for an answer from elsewhere."""
         closing = ledger.Closing(state=state)
-        settling = ledger.settle_once(self.admitted.reservation, closing, within=SETTLE_SECONDS)
-        await _settled(settling, self.admitted.reservation, closing)
+        until = clock.monotonic() + SETTLE_SECONDS
+        try:
+            await ledger.settle_once(self.admitted.reservation, closing, within=SETTLE_SECONDS)
+        except Unavailable:
+            await _go_on_settling(self.admitted.reservation, closing, until=until)
 
     async def say(self, said: Said | None) -> None:
         """Tell whoever listens, waiting for a slow reader as long as `STALL_SECONDS`."""
@@ -316,25 +319,21 @@ class Flight(ABC, Generic[Said]):
             self._refunding = self._refund()
         # Told of once the lanes have sent both, which begin to flush before it: while the ledger is at work.
         asyncio.get_running_loop().call_soon(observing.ended, reservation, closing)
-        await _settled(settling, reservation, closing, lease=lease)
+        until = clock.monotonic() + SETTLE_SECONDS
+        try:
+            await settling
+        except Unavailable:
+            await _go_on_settling(reservation, closing, until=until, lease=lease.keep())
 
 
-async def _settled(
-    settling: Coroutine[Any, Any, str],
-    reservation: ledger.Reservation,
-    closing: ledger.Closing,
-    *,
-    lease: inflight.Lease | None = None,
+async def _go_on_settling(
+    reservation: ledger.Reservation, closing: ledger.Closing, *, until: float, lease: inflight.Lease | None = None
 ) -> None:
-    """Wait for a settlement; one that does not succeed in time goes on alone, and nobody waits for that."""
-    gives_up_at = clock.monotonic() + SETTLE_SECONDS
-    try:
-        await settling
-    except Unavailable:
-        going_on = loops.start(_settle(reservation, closing, lease and lease.keep()), name="settle")
-        await asyncio.wait({going_on}, timeout=max(0.0, gives_up_at - clock.monotonic()))
-        if going_on.done():
-            going_on.result()
+    """Try again to close an event until it is closed; from `until` on nobody waits for that."""
+    settling = loops.start(_settle(reservation, closing, lease), name="settle")
+    await asyncio.wait({settling}, timeout=max(0.0, until - clock.monotonic()))
+    if settling.done():
+        settling.result()
 
 
 async def _settle(reservation: ledger.Reservation, closing: ledger.Closing, lease: inflight.Lease | None) -> None:

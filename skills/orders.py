@@ -68,7 +68,7 @@ class Prepared:
     @property
     def first(self) -> First:
         """What is to be admitted first: nothing but a place where the answer is handed over."""
-        if isinstance(self.place, Found | Seat):
+        if self.place is not None and isinstance(self.place, Found | Seat):
             return First(body=self.body, purpose="cached", route="cache")
         return self.own
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Coroutine, Iterable
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +19,7 @@ LOCAL = Counter("skillgate_limits_local", "Calls whose rate limits this process 
 
 _MOST_ENDED = 10_000
 _shares = Shares()
+_allowance = lru_cache(maxsize=256)(Allowance)  # limits of keys are alike
 _ended: OrderedDict[str, None] = OrderedDict()  # a heartbeat under way while its call ends must not revive the lease
 
 
@@ -29,7 +31,7 @@ async def take(caller: Caller, *, tokens: int, call_id: str) -> Decision:
     """
     periodic.ensure()
     _ended.pop(call_id, None)
-    allowance = _allowance(caller)
+    allowance = _allowance(caller.requests_per_minute, caller.tokens_per_minute, caller.concurrent_calls)
     source: Source = "shared"
     try:
         verdict = await shared.take(caller.family_id, allowance=allowance, tokens=tokens, call_id=call_id)
@@ -79,10 +81,6 @@ async def renew(calls: Iterable[tuple[int, str]]) -> None:
             return
 
 
-def _allowance(caller: Caller) -> Allowance:
-    return Allowance(caller.requests_per_minute, caller.tokens_per_minute, caller.concurrent_calls)
-
-
 def _take_here(caller: Caller, *, allowance: Allowance, tokens: int, call_id: str) -> Verdict:
     LOCAL.inc()
     return _shares.take(caller.family_id, allowance=allowance, tokens=tokens, call_id=call_id)
@@ -92,7 +90,7 @@ def _finish(caller: Caller, *, tokens: int, requests: int, call_id: str) -> Coro
     _ended[call_id] = None
     while len(_ended) > _MOST_ENDED:
         _ended.popitem(last=False)
-    allowance = _allowance(caller)
+    allowance = _allowance(caller.requests_per_minute, caller.tokens_per_minute, caller.concurrent_calls)
     if caller.family_id in _shares:
         share = allowance.share(settings.PROCESS_COUNT)
         _shares.finish(caller.family_id, allowance=share, tokens=tokens, requests=requests, call_id=call_id)

@@ -18,8 +18,10 @@ _LEASE = int(LEASE_SECONDS * 1_000_000)
 
 async def take(family_id: int, *, allowance: Allowance, tokens: int, call_id: str) -> Verdict:
     """Decide about a call and charge it if admitted; raises `Trouble`."""
-    limits = (allowance.requests, allowance.tokens)
-    return _verdict(await _script.run(family_id, "take", call_id, tokens, *limits, allowance.concurrent, _LEASE))
+    answer = await _script.run(family_id, "take", call_id, tokens, *allowance, _LEASE)
+    admitted, running, at, *seconds = answer.split()
+    instant = datetime.fromtimestamp(float(at) / 1e6, tz=UTC)
+    return Verdict(admitted != b"0", instant, int(running), *[float(micros) / 1e6 for micros in seconds])
 
 
 def finish(family_id: int, *, allowance: Allowance, tokens: int, requests: int, call_id: str) -> Awaitable[Any]:
@@ -35,12 +37,6 @@ async def renew(family_id: int, call_ids: list[str]) -> None:
 def seconds_to_probe() -> float:
     """Return how long it is until Redis is tried again; 0 while it works."""
     return _script.seconds_to_probe()
-
-
-def _verdict(answer: bytes) -> Verdict:
-    admitted, running, at, *seconds = answer.split()
-    instant = datetime.fromtimestamp(float(at) / 1e6, tz=UTC)
-    return Verdict(admitted != b"0", instant, int(running), *[float(micros) / 1e6 for micros in seconds])
 
 
 @lru_cache(maxsize=4_096)

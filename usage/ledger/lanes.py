@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Coroutine
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -63,18 +62,9 @@ Entry = Reserve | Settle
 Answer = dict[str, Any]
 
 
-def submit(entry: Reserve) -> Coroutine[Any, Any, Answer]:
-    """Return, when awaited, the ledger's answer to an entry once it is committed; `Unavailable` when it takes too long."""
-    return _lane(entry).submit(entry, within=ANSWER_SECONDS)
-
-
-def put(entry: Settle, *, within: float) -> Awaitable[Answer]:
-    """Do the same at once, and whoever waits for the answer."""
-    return _lane(entry).put(entry, within=within)
-
-
-def _lane(entry: Entry) -> Lane[Entry, Answer]:
-    return _lanes.here()[entry.tenant_id % _LANES]
+def of(caller: Caller) -> Lane[Entry, Answer]:
+    """Return the lane of a caller's tenant; what it answers is committed."""
+    return _lanes.here()[caller.tenant_id % _LANES]
 
 
 def _made() -> list[Lane[Entry, Answer]]:

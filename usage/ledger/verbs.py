@@ -35,7 +35,7 @@ async def reserve(caller: Caller, admission: Admission) -> Reservation:
     write is released).
     """
     with traces.span("ledger.reserve"):
-        answer = await lanes.submit(lanes.Reserve(caller, admission))
+        answer = await lanes.of(caller).submit(lanes.Reserve(caller, admission), within=lanes.ANSWER_SECONDS)
     if answer["outcome"] == "inactive":
         raise AuthenticationFailed
     if answer["outcome"] != "open":
@@ -70,7 +70,8 @@ def settle_once(
 
     That raises `Unavailable` when the ledger does not answer `within` seconds.
     """
-    return _settled(reservation, lanes.put(lanes.Settle(reservation, closing), within=within))
+    lane = lanes.of(reservation.caller)
+    return _settled(reservation, lane.put(lanes.Settle(reservation, closing), within=within))
 
 
 async def _settled(reservation: Reservation, answering: Awaitable[lanes.Answer]) -> str:
