@@ -154,7 +154,7 @@ class Relay(Flight[Relayed]):
                 self._stop = event
             else:
                 self.is_heard = True
-                for said in self._passed(event):
+                for said in (event,) if self._guard is None else self._passed(event, self._guard):
                     if self._whole is None:
                         await self.say(said)
                     else:
@@ -162,9 +162,9 @@ class Relay(Flight[Relayed]):
         if self.is_heard:
             self._said_at = clock.monotonic()
 
-    def _passed(self, event: StreamEvent) -> list[StreamEvent]:
+    def _passed(self, event: StreamEvent, guard: RelayGuard) -> list[StreamEvent]:
         """What of an event may go out by now, by the tenant's guardrails; raises `OutputBlocked`."""
-        changed = None if self._guard is None else self._guard.hear(event.data)
+        changed = guard.hear(event.data)
         if changed is None:
             return [event]
         return [StreamEvent(str(data["type"]), data, raw=json.dumps(data, ensure_ascii=False)) for data in changed]
