@@ -8,7 +8,6 @@ from typing import Any
 from django.conf import settings
 from prometheus_client import Counter
 
-from tenants import periodic
 from tenants.keys.caller import Caller
 from tenants.limits import decisions, refusals, shared
 from tenants.limits.decisions import Decision, Source
@@ -29,7 +28,6 @@ async def take(caller: Caller, *, tokens: int, call_id: str) -> Decision:
     A refused call has consumed nothing. Redis in trouble costs one call 0.1 s and the next
     nothing: then this process's share of each limit applies.
     """
-    periodic.ensure()
     _ended.pop(call_id, None)
     allowance = _allowance(caller.requests_per_minute, caller.tokens_per_minute, caller.concurrent_calls)
     source: Source = "shared"

@@ -31,6 +31,7 @@ _lock = threading.Lock()
 
 def count(caller: Caller, *, reason: str, now: datetime) -> None:
     """Count one refused call of a key's family; `reason` names the limit or budget."""
+    periodic.ensure()
     REFUSED.labels(reason).inc()
     hour = now.replace(minute=0, second=0, microsecond=0).isoformat()
     kind = _Kind(caller.tenant_id, caller.family_id, hour, reason[:64])

@@ -107,6 +107,34 @@ async def test_a_cancelled_caller_is_not_flushed_when_it_was_still_waiting() -> 
     assert (flushed, left, lane.waiting) == ([[1, 2]], [1], 0)
 
 
+async def test_what_is_put_is_flushed_whoever_waits_for_it() -> None:
+    flushed: Flushed = []
+    lane, left = a_lane(flushed)
+
+    given_up, awaited = lane.put(1, within=5), lane.put(2, within=5)
+    given_up.cancel()
+
+    assert await awaited == 20
+    assert (flushed, left, lane.waiting) == ([[1, 2]], [1], 0)
+
+
+async def test_each_item_has_its_own_deadline() -> None:
+    flushed: Flushed = []
+    gate = asyncio.Event()
+    lane, _ = a_lane(flushed, gate=gate)
+    patient, hasty = lane.put(1, within=60), lane.put(2, within=0.02)
+    await until(lambda: flushed == [[1, 2]])
+    waiting = [lane.put(3, within=60), lane.put(4, within=0.02)]
+
+    outcomes = await asyncio.gather(hasty, waiting[1], return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
+    assert lane.waiting == 1
+    gate.set()
+    assert await asyncio.gather(patient, waiting[0]) == [10, 30]
+    assert flushed == [[1, 2], [3]]
+
+
 async def test_a_caller_cancelled_between_the_answer_and_its_reading_leaves_it() -> None:
     left: list[int] = []
     callers: list[asyncio.Task[int]] = []
