@@ -82,6 +82,7 @@ class Bench:
         model: str | None = None,
         policy: Row | None = None,
         given: Row | None = None,
+        max_tokens: int = 100,
         **changes: Any,
     ) -> Run:
         """Set a run going."""
@@ -94,7 +95,7 @@ class Bench:
             input=given or {"prompt": prompt},
             entry_point="rest",
             request_id="req_resilience",
-            max_tokens=100,
+            max_tokens=max_tokens,
             model=model,
         )
         return await runs.start(order)

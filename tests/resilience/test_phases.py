@@ -2,12 +2,13 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 
 import pytest
 from pytest_django import Settings
 
 from kit.errors import SkillgateError
+from skills.events import RunFailed
 from tests.resilience.bench import Bench, events
 
 
@@ -48,6 +49,20 @@ async def test_an_answer_that_does_not_end(bench: Bench, settings: Settings) -> 
 
     assert_late(error, phase="total")
     assert [event["state"] for event in await events()] == ["estimated"]
+
+
+async def test_an_answer_that_nobody_takes(bench: Bench, settings: Settings) -> None:
+    settings.CLAUDE_TOTAL_SECONDS = 0.5
+
+    run = await bench.start("Hello [[emulator:words:800]]", max_tokens=2_000)
+    async with aclosing(run.events()) as heard:
+        await anext(heard)
+        states = [event["state"] for event in await events()]
+        *_, failed = [said async for said in heard]
+
+    assert isinstance(failed, RunFailed)
+    assert_late(failed.error, phase="total")
+    assert states == ["estimated"]
 
 
 def assert_late(error: SkillgateError, *, phase: str) -> None:
