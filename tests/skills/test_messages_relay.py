@@ -1,5 +1,6 @@
 """A call that is relayed, seen from inside: what it says while Claude is silent, and what Claude is told."""
 
+import json
 import os
 from contextlib import aclosing
 from typing import Any
@@ -8,6 +9,7 @@ import httpx2
 import pytest
 
 from kit import clock
+from kit.errors import UpstreamFailed
 from skills import messages
 from skills.messages import Ask, relaying
 from tenants import keys
@@ -81,3 +83,19 @@ async def test_betas_travel_to_claude_as_they_came() -> None:
 
     assert relay.upstream_headers == {"anthropic-beta": "a-1,b-2"}
     await messages.complete(relay)
+
+
+async def test_a_message_that_cannot_be_put_together_is_an_error_and_is_billed_as_claude_says() -> None:
+    caller = await a_caller()
+    relay = await messages.start(asked(caller, messages=[{"role": "user", "content": "Hello"}]))
+    relay.gather()
+    lost = {"type": "content_block_delta", "index": 7, "delta": {"type": "text_delta", "text": "Hi"}}
+
+    await relay.read([messages.StreamEvent("content_block_delta", lost, raw=json.dumps(lost))])
+    last = await relay.ending()
+
+    assert isinstance(last, messages.StreamEvent)
+    with pytest.raises(UpstreamFailed):
+        relay.message()
+    assert relay.usage.tokens.output > 0
+    assert not relay.usage.is_estimated
