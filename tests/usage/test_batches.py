@@ -131,7 +131,7 @@ async def test_each_item_has_its_own_deadline() -> None:
     assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
     assert lane.waiting == 1
     gate.set()
-    assert await asyncio.gather(patient, waiting[0]) == [10, 30]
+    assert (await patient, await waiting[0]) == (10, 30)
     assert flushed == [[1, 2], [3]]
 
 
