@@ -11,7 +11,7 @@ from uuid import UUID
 
 from kit import clock, pg
 from kit.errors import BudgetExceeded
-from kit.pg import Connection
+from kit.statements import Connection
 from usage import consumed
 from usage.ledger import Admission
 

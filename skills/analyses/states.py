@@ -9,7 +9,7 @@ from psycopg.types.json import Json
 
 from kit import control, ids, pg
 from kit.errors import Conflict, SkillgateError
-from kit.pg import Connection
+from kit.statements import Connection
 from skills.analyses.models import Analysis
 
 State = Analysis.State

@@ -11,7 +11,7 @@ from psycopg.types.json import Json
 
 from kit import ids, pg
 from kit.errors import InvalidRequest, NotAllowed
-from kit.pg import Connection
+from kit.statements import Connection
 from skills import requests
 from skills.admission import refuse_foreign_model
 from skills.analyses import states

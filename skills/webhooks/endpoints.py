@@ -6,7 +6,7 @@ from uuid import UUID
 
 from kit import ids, pg
 from kit.errors import NotFound
-from kit.pg import Connection
+from kit.statements import Connection
 from skills.webhooks import sending, signing
 
 LONGEST_OVERLAP = timedelta(hours=24)
