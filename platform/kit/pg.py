@@ -15,10 +15,11 @@ import psycopg
 from django.conf import settings
 from django.db import connections
 from psycopg import AsyncCursor
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from kit import loops, traces
+from kit import clock, loops, traces
 from kit.errors import Unavailable
 from kit.statements import Connection, Statement
 
@@ -30,6 +31,8 @@ _pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
 _STATEMENT_TIMEOUT_MS = 15_000
 ANSWER_SECONDS = 2.5
 _TRACED_CHARACTERS = 500
+_AT_HAND_SECONDS = 60.0
+_at_hand: loops.Own[list[tuple[Connection, float]]] = loops.Own(list)  # and since when they are out of the pool
 _left: set[asyncio.Future[Any]] = set()
 _UNREACHABLE = "The database cannot be reached right now; nothing was done. Try again."
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed)
@@ -65,7 +68,7 @@ async def pool() -> Pool:
             name="skillgate",
         )
         _pools[loop] = found
-        loops.at_close(found.close, name="postgres pool")
+        loops.at_close(close, name="postgres pool")
         await found.open(wait=False)
     return found
 
@@ -74,6 +77,9 @@ async def close() -> None:
     """Close the running loop's pool, if it has one."""
     found = _pools.pop(asyncio.get_running_loop(), None)
     if found is not None:
+        for lent, _ in _at_hand.here():
+            await found.putconn(lent)
+        _at_hand.here().clear()
         await found.close()
 
 
@@ -111,15 +117,33 @@ async def ask(statement: Statement, *parameters: bytes) -> list[DictRow]:
     """Run a statement that is asked all the time and return its rows, for as long as it takes."""
     try:
         with _traced(statement.query.decode()):
-            found = await pool()
-            while (lent := await found.getconn()).closed:  # the server hung up while nobody asked
-                await found.putconn(lent)
+            lent, since = await _taken()
             try:
                 return await lent.ask(statement, parameters)
             finally:
-                await found.putconn(lent)
+                await _put_back(lent, since)
     except _LOST as lost:
         raise Unavailable(_UNREACHABLE) from lost
+
+
+async def _taken() -> tuple[Connection, float]:
+    """Take a connection that is at hand, or else from the pool, and say since when it has been out of that."""
+    at_hand = _at_hand.here()
+    while True:
+        lent, since = at_hand.pop() if at_hand else (await (await pool()).getconn(), clock.monotonic())
+        if not lent.closed:
+            return lent, since
+        await (await pool()).putconn(lent)  # the server hung up while nobody asked
+
+
+async def _put_back(lent: Connection, since: float) -> None:
+    """Keep a connection at hand, a quarter of the pool and a minute at most: the pool's own way is fifty calls long."""
+    at_hand = _at_hand.here()
+    is_fit = lent.pgconn.transaction_status == TransactionStatus.IDLE and clock.monotonic() - since < _AT_HAND_SECONDS
+    if is_fit and len(at_hand) < settings.POOL_MAX_CONNECTIONS // 4:
+        at_hand.append((lent, since))
+    else:
+        await (await pool()).putconn(lent)
 
 
 async def _run(query: str, parameters: Any, read: Callable[[Cursor], Awaitable[Answer]]) -> Answer:

@@ -6,24 +6,25 @@ import psycopg
 import pytest
 from pytest_django import Settings
 
-from kit import pg
+from kit import clock, pg
 from kit.errors import Unavailable
 from kit.statements import Statement
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HALF = Statement(b"test_half", b"SELECT $1::integer / $2::integer AS half, length($3) AS characters")
+BACKEND = Statement(b"test_backend", b"SELECT pg_backend_pid() AS pid")
 SLEEP = Statement(b"test_sleep", b"SELECT pg_sleep($1::float8)")
 
 
-@pytest.fixture(autouse=True)
-def one_connection(settings: Settings) -> None:
-    settings.POOL_MAX_CONNECTIONS = 1
+@pytest.fixture(autouse=True, params=[1, 4], ids=["from the pool", "at hand"])
+def connections(request: pytest.FixtureRequest, settings: Settings) -> None:
+    """Of one connection none is kept at hand, of four one."""
+    settings.POOL_MAX_CONNECTIONS = request.param
 
 
 async def backend() -> int:
-    async with pg.connection() as lent:
-        return lent.info.backend_pid
+    return int((await pg.ask(BACKEND))[0]["pid"])
 
 
 async def end(pid: int) -> None:
@@ -84,3 +85,25 @@ async def test_who_is_cancelled_takes_the_statement_along() -> None:
     assert await pg.ask(HALF, b"4", b"2", b"") == [{"half": 2, "characters": 0}]
     found = await pg.fetch_all("SELECT 1 FROM pg_stat_activity WHERE pid = %s AND state = 'active'", [pid])
     assert found == []
+
+
+async def test_a_connection_is_at_hand_for_a_minute(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    now = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    pids = {await backend() for _ in range(3)}
+    kept = len(pg._at_hand.here())
+    assert (len(pids), kept) == (1, settings.POOL_MAX_CONNECTIONS // 4)
+
+    now += 60
+    await backend()
+
+    assert pg._at_hand.here() == []
+
+
+async def test_two_at_once_have_a_connection_each(settings: Settings) -> None:
+    settings.POOL_MAX_CONNECTIONS = 4
+
+    found = await asyncio.gather(*(pg.ask(SLEEP, b"0.2") for _ in range(4)), return_exceptions=True)
+
+    assert [type(one) for one in found] == [list] * 4
+    assert len(pg._at_hand.here()) == 1
