@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_django import Settings
 
+from kit import control
 from skills.claude import breakers
 from tests import shipped
 from tests.resilience.bench import Bench
@@ -19,4 +20,8 @@ def bench(transactional_db: None, settings: Settings) -> Iterator[Bench]:
     shipped.load()
     breakers.clear()
     yield Bench(caller_of(open_desk().key))
+    for (key, model), one in breakers._breakers.items():
+        if not one.is_closed:  # of which every process was told, also the server that other tests talk to
+            told = {"kind": key.kind, "tenant_id": key.tenant_id, "model": model}
+            control.publish(breakers.CLOSED, origin="a test's end", **told, seconds=0)
     breakers.clear()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def used(prices: None) -> tuple[Desk, Books]:
 
 
 def billed(reservation: Reservation, tokens: Tokens, *, seq: int) -> dict[str, Any]:
-    usage = {f"{name}_tokens": getattr(tokens, name) for name in tokens.__slots__}
+    usage = {f"{name}_tokens": count for name, count in asdict(tokens).items()}
     return {"seq": seq, "client_reference": str(reservation.event_id), "usage": usage, "outcome": "complete"}
 
 
