@@ -124,20 +124,20 @@ class Lane(Generic[Item, Result]):
         for batch in (*self._under_way.values(), self._queue):
             for answer, (_, _, until) in list(batch.items()):
                 if until <= now:
-                    self._expire(answer)
+                    self._expire(answer, is_under_way=batch is not self._queue)
                 elif not answer.done():
                     earliest = min(earliest, until)
         self._watch, self._watches_until = None, inf
         if earliest < inf:
             self._watch_until(earliest, now=now)
 
-    def _expire(self, answer: "asyncio.Future[Result]") -> None:
+    def _expire(self, answer: "asyncio.Future[Result]", *, is_under_way: bool) -> None:
         self._queue.pop(answer, None)
         if not answer.done():
             BATCH_REFUSED.labels(self._name, "late").inc()
-            answer.set_exception(
-                Unavailable("The ledger did not answer in time; nothing was spent. Try again.", retry_after=2)
-            )
+            late = Unavailable("The ledger did not answer in time; nothing was spent. Try again.", retry_after=2)
+            late.may_be_done = is_under_way
+            answer.set_exception(late)
 
     def _go_on(self) -> None:
         """Flush what waits, unless a flush is waited for or too many are stuck."""

@@ -144,10 +144,14 @@ class UpstreamFailed(SkillgateError):
 
 
 class Unavailable(SkillgateError):
-    """A part of the platform is down or full; trying again later helps."""
+    """A part of the platform is down or full; trying again later helps.
+
+    `may_be_done`: no answer came, and what was asked may have been done, or be done yet.
+    """
 
     type = "api_error"
     status = 503
+    may_be_done = False
 
     def __init__(self, message: str, *, retry_after: int = 5, **details: Any) -> None:
         super().__init__(message, headers={"Retry-After": str(retry_after)}, retry_after=retry_after, **details)

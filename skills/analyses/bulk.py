@@ -211,7 +211,7 @@ async def _admit(terms: Terms, step: Row, body: Row, *, run_id: UUID, batch_id: 
     try:
         reservation = await ledger.reserve(terms.caller, asked)
     except SkillgateError as error:
-        await envelope.book(run_id, tokens=0, micros=0, outcome=error.type)
+        await envelope.forgo(run_id, error)
         raise patience.verdict(error) if error.status < 500 else Yielded(after=5.0, failures=1) from error
     await message_batches.take_in(batch_id, reservation)
     return str(asked.event_id)

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from kit import clock, pg
-from kit.errors import BudgetExceeded
+from kit.errors import BudgetExceeded, SkillgateError, Unavailable
 from kit.statements import Connection
 from usage import consumed
 from usage.ledger import Admission
@@ -87,6 +87,12 @@ async def book(run_id: UUID, *, tokens: int, micros: int, outcome: str) -> None:
     """Book what a call used and let go of what was held for it; doing it again changes nothing."""
     async with pg.connection() as connection:
         await book_on(connection, run_id, tokens=tokens, micros=micros, outcome=outcome)
+
+
+async def forgo(run_id: UUID, error: SkillgateError) -> None:
+    """Book a call that was not admitted: nothing; one that may have been all the same is left for `reconcile`."""
+    if not (isinstance(error, Unavailable) and error.may_be_done):
+        await book(run_id, tokens=0, micros=0, outcome=error.type)
 
 
 async def book_on(connection: Connection, run_id: UUID, *, tokens: int, micros: int, outcome: str) -> None:

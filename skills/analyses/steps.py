@@ -75,7 +75,7 @@ async def _attempt(bench: Bench, step: Row, question: Question, findings: list[R
     try:
         call = await calls.begin(ask)
     except SkillgateError as error:
-        await envelope.book(run_id, tokens=0, micros=0, outcome=error.type)
+        await envelope.forgo(run_id, error)
         raise
     hold.flights.add(call)
     try:

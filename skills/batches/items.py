@@ -161,7 +161,7 @@ async def _started(bench: Bench, item: Row) -> Run:
         try:
             return await runs.start(replace(order, run_id=run_id, purse=held))
         except SkillgateError as error:
-            await envelope.book(run_id, tokens=0, micros=0, outcome=error.type)
+            await envelope.forgo(run_id, error)
             if error.details.get("reason") != envelope.SPENT or not hold.flights:
                 raise
         await hold.sleep(0.3)

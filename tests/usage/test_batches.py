@@ -128,6 +128,7 @@ async def test_each_item_has_its_own_deadline() -> None:
 
     outcomes = await asyncio.gather(hasty, waiting[1], return_exceptions=True)
 
+    assert [isinstance(one, Unavailable) and one.may_be_done for one in outcomes] == [True, False]
     assert [type(outcome) for outcome in outcomes] == [Unavailable, Unavailable]
     assert lane.waiting == 1
     gate.set()

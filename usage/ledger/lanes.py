@@ -92,6 +92,7 @@ async def _flush(entries: list[Entry]) -> list[Answer | Exception]:
         if isinstance(lost.__cause__, psycopg.errors.LockNotAvailable) and _tenants(entries) > 1:
             return await _flush_each_tenant(entries)
         if _may_be_committed(lost.__cause__):
+            lost.may_be_done = True
             unanswered.release(
                 [entry.admission.event_id for entry in entries if isinstance(entry, Reserve)], may_yet_commit=True
             )
