@@ -30,13 +30,13 @@ FLOORS = (
     Floor("daphne to uvicorn, calls a second", 0.7, lambda seen: _rate(seen, "daphne, a skill", SKILL)),
     Floor(
         "uvicorn with all accounts to FastAPI with none, calls a second",
-        1.1,
+        1.5,
         lambda seen: _rate(seen, SKILL, "FastAPI + SDK + slowapi"),
     ),
-    Floor("with all accounts to LiteLLM with none, calls a second", 8.0, lambda seen: _rate(seen, SKILL, "LiteLLM")),
+    Floor("with all accounts to LiteLLM with none, calls a second", 10.0, lambda seen: _rate(seen, SKILL, "LiteLLM")),
     Floor(
         "with all accounts to Portkey's gateway with none, calls a second",
-        0.8,
+        1.0,
         lambda seen: _rate(seen, SKILL, "Portkey's gateway"),
     ),
     Floor("batched to single ledger statements, one key, 50 callers", 2.5, lambda seen: _ledger(seen, "one key", 50)),
