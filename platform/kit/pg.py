@@ -7,7 +7,7 @@ in time, callers get `Unavailable` and nothing has happened.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -91,10 +91,26 @@ async def connection() -> AsyncIterator[Connection]:
     connection comes free within `POOL_TIMEOUT_SECONDS`.
     """
     try:
-        async with (await pool()).connection() as lent:
-            yield lent
+        found = await pool()
+        lent = await _lent(found)
+        try:
+            async with lent:  # ends a transaction that was begun
+                yield lent
+        finally:
+            await found.putconn(lent)
     except _LOST as lost:
         raise Unavailable(_UNREACHABLE) from lost
+
+
+async def _lent(found: Pool) -> Connection:
+    """Take a connection from the pool on which the server has not hung up while nobody asked."""
+    while True:
+        lent = await found.getconn()
+        with suppress(psycopg.OperationalError):
+            lent.pgconn.consume_input()  # the server's last words
+            lent.pgconn.consume_input()  # and that it is gone
+            return lent
+        await found.putconn(lent)
 
 
 async def fetch_all(query: str, parameters: Any = None, *, within: float = ANSWER_SECONDS) -> list[DictRow]:
@@ -129,11 +145,12 @@ async def ask(statement: Statement, *parameters: bytes) -> list[DictRow]:
 async def _taken() -> tuple[Connection, float]:
     """Take a connection that is at hand, or else from the pool, and say since when it has been out of that."""
     at_hand = _at_hand.here()
-    while True:
-        lent, since = at_hand.pop() if at_hand else (await (await pool()).getconn(), clock.monotonic())
+    while at_hand:
+        lent, since = at_hand.pop()
         if not lent.closed:
             return lent, since
         await (await pool()).putconn(lent)  # the server hung up while nobody asked
+    return await _lent(await pool()), clock.monotonic()
 
 
 async def _put_back(lent: Connection, since: float) -> None:

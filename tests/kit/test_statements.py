@@ -62,6 +62,20 @@ async def test_a_connection_that_ends_between_statements_is_replaced_unseen() ->
     assert await backend() != pid
 
 
+async def test_connections_that_end_between_other_statements_are_replaced_unseen() -> None:
+    """All that the pool has idle: those that were watched for a statement, and those that never were."""
+
+    async def pid() -> int:
+        row = await pg.fetch_one("SELECT pg_backend_pid() AS pid, pg_sleep(0.2)")
+        return int(row["pid"]) if row else 0
+
+    before = {await backend(), *await asyncio.gather(pid(), pid())}
+    for one in before:
+        await end(one)
+
+    assert not before & {await pid(), await backend(), *await asyncio.gather(pid(), pid())}
+
+
 async def test_a_connection_that_ends_during_a_statement_is_replaced() -> None:
     pid = await backend()
     asking = asyncio.create_task(pg.ask(SLEEP, b"30"))
