@@ -103,9 +103,8 @@ class ApiHandler(ASGIHandler):
             head = _head(answer, request, len(content))
             await send({"type": "http.response.start", "status": answer.status_code, "headers": head})
             if not answer.streaming:
-                for start in range(0, len(content) or 1, handler.chunk_size):
-                    chunk, end = content[start : start + handler.chunk_size], start + handler.chunk_size
-                    await send({"type": "http.response.body", "body": chunk, "more_body": end < len(content)})
+                for chunk, is_last in handler.chunk_bytes(content):
+                    await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
                 return
             async with aclosing(aiter(answer)) as parts:
                 async for part in parts:

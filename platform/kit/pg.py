@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
-from django.conf import settings
 from django.db import connections
 from psycopg import AsyncCursor
 from psycopg.pq import TransactionStatus
@@ -21,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from kit import clock, loops, traces
 from kit.errors import Unavailable
+from kit.settings import settings
 from kit.statements import Connection, Statement
 
 Cursor = AsyncCursor[DictRow]
@@ -133,34 +133,35 @@ async def ask(statement: Statement, *parameters: bytes) -> list[DictRow]:
     """Run a statement that is asked all the time and return its rows, for as long as it takes."""
     try:
         with _traced(statement.query.decode()):
-            lent, since = await _taken()
+            found = await pool()
+            lent, since = await _taken(found)
             try:
                 return await lent.ask(statement, parameters)
             finally:
-                await _put_back(lent, since)
+                await _put_back(found, lent, since=since)
     except _LOST as lost:
         raise Unavailable(_UNREACHABLE) from lost
 
 
-async def _taken() -> tuple[Connection, float]:
+async def _taken(found: Pool) -> tuple[Connection, float]:
     """Take a connection that is at hand, or else from the pool, and say since when it has been out of that."""
     at_hand = _at_hand.here()
     while at_hand:
         lent, since = at_hand.pop()
         if not lent.closed:
             return lent, since
-        await (await pool()).putconn(lent)  # the server hung up while nobody asked
-    return await _lent(await pool()), clock.monotonic()
+        await found.putconn(lent)  # the server hung up while nobody asked
+    return await _lent(found), clock.monotonic()
 
 
-async def _put_back(lent: Connection, since: float) -> None:
+async def _put_back(found: Pool, lent: Connection, *, since: float) -> None:
     """Keep a connection at hand, a quarter of the pool and a minute at most: the pool's own way is fifty calls long."""
     at_hand = _at_hand.here()
     is_fit = lent.pgconn.transaction_status == TransactionStatus.IDLE and clock.monotonic() - since < _AT_HAND_SECONDS
-    if is_fit and len(at_hand) < settings.POOL_MAX_CONNECTIONS // 4:
+    if is_fit and not found.closed and len(at_hand) < settings.POOL_MAX_CONNECTIONS // 4:
         at_hand.append((lent, since))
     else:
-        await (await pool()).putconn(lent)
+        await found.putconn(lent)  # which closes it where the pool was closed meanwhile
 
 
 async def _run(query: str, parameters: Any, read: Callable[[Cursor], Awaitable[Answer]]) -> Answer:

@@ -6,10 +6,10 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 import codecs
 import json
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from kit.errors import UpstreamFailed
+from kit.values import value
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _BOM = codecs.BOM_UTF8.decode()
@@ -19,7 +19,7 @@ _SEPARATORS = str.maketrans({"\u2028": "\\u2028", "\u2029": "\\u2029", "\x85": "
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-@dataclass(slots=True)
+@value
 class ServerSentEvent:
     """One event as it came; `id` is the last one seen, as for a browser's `lastEventId`."""
 

@@ -1,10 +1,11 @@
 """What Claude's answers consist of."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from kit.values import value
 
-@dataclass(slots=True)
+
+@value
 class StreamEvent:
     """One event of the Messages API's stream: its type, its JSON, and the JSON as it came."""
 

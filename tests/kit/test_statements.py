@@ -114,6 +114,18 @@ async def test_a_connection_is_at_hand_for_a_minute(monkeypatch: pytest.MonkeyPa
     assert pg._at_hand.here() == []
 
 
+async def test_what_is_asked_while_the_pool_is_closed_leaves_nothing_behind() -> None:
+    pid = await backend()
+    asking = asyncio.create_task(pg.ask(SLEEP, b"0.3"))
+    await asyncio.sleep(0.1)
+    await pg.close()
+
+    assert len(await asking) == 1
+    assert pg._at_hand.here() == []
+    found = await pg.fetch_all("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid])
+    assert found == []
+
+
 async def test_two_at_once_have_a_connection_each(settings: Settings) -> None:
     settings.POOL_MAX_CONNECTIONS = 4
 

@@ -62,7 +62,7 @@ def test_text_that_looks_like_events_forges_none(live: Live) -> None:
 
 
 def test_the_first_bytes_do_not_wait_for_the_answer(everywhere: Live) -> None:
-    with opened(everywhere, SUMMARIZE, text_input(words=8, chunk_ms=700)) as (heard, pieces):
+    with opened(everywhere, SUMMARIZE, text_input("latency:0.7", words=8, chunk_ms=700)) as (heard, pieces):
         next(pieces)
 
         assert heard.names == ["run.started"]
