@@ -1,7 +1,8 @@
-"""The whole product in processes of its own: servers and an emulator, on the test run's databases.
+"""The whole product in processes of its own: servers, an emulator and a database.
 
 `live` is the server we ship; `live_uvicorn` the same application under another server. What they
-write is committed; each test makes a tenant of its own and looks at nothing else.
+write is committed, some of it seconds later, and so their database is not the one of other tests:
+while a test has a live tenant, this process speaks to theirs too.
 """
 
 import json
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx2
@@ -26,13 +27,13 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.db.backends.base.creation import TEST_DATABASE_PREFIX
-from django.test.utils import setup_databases, teardown_databases
 from psycopg.rows import dict_row
 from pytest_django import DjangoDbBlocker
 
 from kit import pg
 from tenants.keys import Issued
-from tests import factories, shipped
+from tests import factories, shipped, template
+from tests.postgres import on_the_server
 
 ROOT = Path(__file__).resolve().parents[1]
 Found = TypeVar("Found")
@@ -177,26 +178,36 @@ def live_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]
 
 
 @pytest.fixture(scope="session")
-def live_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[dict[str, Any]]:
-    """The test database, which pytest-django makes by itself only where a test is marked with `django_db`."""
-    del django_db_setup
+def live_database() -> Iterator[str]:
+    """The name of the live servers' database, a copy of the migrated one."""
+    run, worker = urlsplit(os.environ["DATABASE_URL"]).path.lstrip("/"), os.environ.get("PYTEST_XDIST_WORKER", "")
+    name = f"{TEST_DATABASE_PREFIX}live_{run}_{worker}"[:63]
+    drop = f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'
+    on_the_server(os.environ["DATABASE_URL"], drop)
+    on_the_server(os.environ["DATABASE_URL"], f'CREATE DATABASE "{name}" TEMPLATE "{template.made()}"')
+    yield name
+    on_the_server(os.environ["DATABASE_URL"], drop)
+
+
+@contextmanager
+def spoken_to(name: str) -> Iterator[None]:
+    """Have this process speak to a database until the block ends."""
     database = connections["default"].settings_dict
-    is_made = database["NAME"].startswith(TEST_DATABASE_PREFIX)
-    with django_db_blocker.unblock():
-        made = [] if is_made else setup_databases(verbosity=0, interactive=False, aliases={"default": None})
-    yield database
-    with django_db_blocker.unblock():
-        teardown_databases(made, verbosity=0)
+    before = database["NAME"]
+    connections.close_all()
+    database["NAME"] = name
+    try:
+        yield
+    finally:
+        connections.close_all()
+        database["NAME"] = before
 
 
 @pytest.fixture(scope="session")
-def live_environment(live_emulator: Program, live_database: dict[str, Any]) -> dict[str, str]:
-    """What a server needs to know to serve this test run's databases."""
-    database = live_database
-    host = quote(database["HOST"], safe="")
-    port = f":{database['PORT']}" if database["PORT"] else ""
+def live_environment(live_emulator: Program, live_database: str) -> dict[str, str]:
+    """What a server needs to know to serve that database and this test run's Redis."""
     return {
-        "DATABASE_URL": f"postgres://{database['USER']}:{database['PASSWORD']}@{host}{port}/{database['NAME']}",
+        "DATABASE_URL": urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{live_database}").geturl(),
         "REDIS_URL": settings.REDIS_URL,
         "ANTHROPIC_BASE_URL": live_emulator.url,
         "SKILLGATE_EMULATOR_URL": live_emulator.url,
@@ -223,18 +234,17 @@ def uvicorn_server(tmp_path_factory: pytest.TempPathFactory, live_environment: d
 
 
 @pytest.fixture
-def live_tenant(live_database: dict[str, Any], django_db_blocker: DjangoDbBlocker) -> Iterator[Any]:
+def live_tenant(live_database: str, django_db_blocker: DjangoDbBlocker) -> Iterator[Any]:
     """A tenant of this test's own, committed, with skills and prices there; other tests find the tables empty again."""
-    assert live_database["NAME"].startswith(TEST_DATABASE_PREFIX)
-    try:
-        with django_db_blocker.unblock():
-            shipped.load()
-            tenant = factories.make_tenant(f"live-{uuid4().hex[:12]}")
-        yield tenant
-    finally:
-        with django_db_blocker.unblock():
-            _empty()
-            connections.close_all()
+    with spoken_to(live_database):
+        try:
+            with django_db_blocker.unblock():
+                shipped.load()
+                tenant = factories.make_tenant(f"live-{uuid4().hex[:12]}")
+            yield tenant
+        finally:
+            with django_db_blocker.unblock():
+                _empty()
 
 
 def _empty() -> None:

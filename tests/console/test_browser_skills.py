@@ -5,11 +5,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import call_command
+from django.db import connections
 from playwright.sync_api import Page
 
+from skills.cases import dispatch
 from skills.models import SkillLabel, SkillLabelMove
 from tenants.models import AuditEntry, Budget, User
 from tests.console.browsing import needs_chromium
@@ -26,8 +29,13 @@ GOOD = "<text>\n{{ text }}\n</text>\n\nSummarize the text in at most 20 words."
 
 
 @pytest.fixture
-def worker(live_environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
-    """A worker of the queue that runs of cases are sent to."""
+def worker(
+    live_environment: dict[str, str], transactional_db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """A worker of the queue that runs of cases are sent to, on this test's database; no other worker takes from it."""
+    del transactional_db
+    monkeypatch.setattr(dispatch, "QUEUE", "cases-of-the-browser")
+    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connections['default'].settings_dict['NAME']}")
     command = [
         sys.executable,
         "-m",
@@ -36,7 +44,7 @@ def worker(live_environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
         "config.celery",
         "worker",
         "-Q",
-        "analyses",
+        dispatch.QUEUE,
         "-c",
         "1",
         "-l",
@@ -46,7 +54,7 @@ def worker(live_environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
             [*command, "-n", "cases@test", "-P", "solo"],
-            env={**os.environ, **live_environment, "PYTHONPATH": paths},
+            env={**os.environ, **live_environment, "DATABASE_URL": database.geturl(), "PYTHONPATH": paths},
             cwd=ROOT,
             stdout=log,
             stderr=subprocess.STDOUT,
