@@ -129,7 +129,7 @@ async def execute(query: str, parameters: Any = None) -> int:
     return await answered(_run(query, parameters, _rowcount), within=ANSWER_SECONDS)
 
 
-async def ask(statement: Statement, *parameters: bytes) -> list[DictRow]:
+async def ask(statement: Statement, *parameters: bytes | None) -> list[DictRow]:
     """Run a statement that is asked all the time and return its rows, for as long as it takes."""
     try:
         with _traced(statement.query.decode()):

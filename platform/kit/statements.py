@@ -34,7 +34,7 @@ class Connection(psycopg.AsyncConnection[DictRow]):
     _columns: dict[bytes, tuple[str, ...]]  # of what is prepared here
     _transformer: Any  # psycopg's loaders; it has no type to name
 
-    async def ask(self, statement: Statement, parameters: tuple[bytes, ...]) -> list[DictRow]:
+    async def ask(self, statement: Statement, parameters: tuple[bytes | None, ...]) -> list[DictRow]:
         """Run a statement, which is a transaction of its own, and return its rows; its parameters are text.
 
         Raises what psycopg would: the class of the server's refusal, `OperationalError` when the connection is lost.

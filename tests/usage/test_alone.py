@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import orjson
+import psycopg
 import pytest
 
 from kit.errors import AuthenticationFailed
@@ -71,6 +72,31 @@ def test_in_a_batch_each_tenants_one_call_is_admitted_or_refused_for_itself(pric
     assert verification.verify().findings == []
 
 
+async def test_the_fields_of_what_is_sent_alone_stand_in_the_order_of_their_types(desk: Desk) -> None:
+    reservation = await desk.reserve(10)
+    sent = {
+        "usage_call": admission_row(desk.caller, reservation.admission, ordinal=0),
+        "usage_closing": closing_row(reservation, settled(4), ordinal=0),
+    }
+
+    for name, row in sent.items():
+        columns = look(
+            "SELECT attname FROM pg_attribute JOIN pg_type ON typrelid = attrelid WHERE typname = %s ORDER BY attnum",
+            [name],
+        )
+        assert list(row) == [column["attname"] for column in columns]
+
+
+@pytest.mark.parametrize("foreign", ["half a pair: \ud800", "a zero: \0", "long: " + 128 * "x"])
+async def test_a_text_that_postgres_cannot_hold_is_refused_and_not_cut(desk: Desk, foreign: str) -> None:
+    with pytest.raises(psycopg.DataError):
+        await desk.reserve(10, request_id=foreign)
+
+    assert events(desk) == []
+    assert account(desk)["reserved_tokens"] == 0
+    assert (await desk.reserve(10)).number == 1
+
+
 GONE = {
     "suspended": "UPDATE tenants_tenant SET status = 'suspended'",
     "revoked": "UPDATE tenants_apikey SET revoked_at = now()",
@@ -104,7 +130,7 @@ async def test_without_a_condition_of_being_active(desk: Desk, text: str, how: s
 
 
 async def test_without_the_look_for_budgets_that_have_no_account(desk: Desk) -> None:
-    with mutated("usage_reserve_one", "count(coalesce(a.base_tokens, a.base_micros)) = (", "0 <= ("):
+    with mutated("usage_reserve_one", "a.id IS NOT NULL AND (", "true AND ("):
         await assert_misses(test_windows.test_a_budget_made_in_the_middle_of_its_window_knows_what_was_used, desk)
 
 

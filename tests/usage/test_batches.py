@@ -270,6 +270,17 @@ async def test_a_locked_tenant_does_not_hold_up_the_others_of_its_batch(prices: 
     assert events(locked) == []
 
 
+async def test_a_call_that_waits_for_its_tenant_is_of_the_time_when_the_wait_is_over(desk: Desk) -> None:
+    await desk.reserve(10)
+    async with pg.connection() as holder, holder.transaction():
+        await holder.execute("SELECT 1 FROM usage_tenanttally WHERE tenant_id = %s FOR UPDATE", (desk.tenant.pk,))
+        call = asyncio.create_task(desk.reserve(10))
+        await _backend_waiting_for_a_lock()
+        (now,) = await pg.fetch_all("SELECT clock_timestamp() AS is_now")
+
+    assert (await call).opened_at >= now["is_now"]
+
+
 async def test_a_reservation_whose_answer_was_lost_is_released(desk: Desk) -> None:
     """The statement commits, the connection goes before the answer: the caller has 503, the event is open."""
     admission = ask(100)

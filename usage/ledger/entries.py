@@ -77,7 +77,7 @@ class Closing:
 
 
 def admission_row(caller: Caller, admission: Admission, *, ordinal: int) -> dict[str, Any]:
-    """Render an admission as SQL's `usage_call`."""
+    """Render an admission as SQL's `usage_call`, its fields in that order."""
     return {
         "ordinal": ordinal,
         "id": admission.event_id,
@@ -102,7 +102,7 @@ def admission_row(caller: Caller, admission: Admission, *, ordinal: int) -> dict
 
 
 def closing_row(reservation: Reservation, closing: Closing, *, ordinal: int) -> dict[str, Any]:
-    """Render a closing as SQL's `usage_closing`."""
+    """Render a closing as SQL's `usage_closing`, its fields in that order."""
     tokens = closing.tokens
     return {
         "ordinal": ordinal,

@@ -5,7 +5,7 @@ CREATE TABLE usage_event (
     month date NOT NULL,
     day date NOT NULL,
     number bigint NOT NULL,
-    tenant_id bigint NOT NULL REFERENCES tenants_tenant (id),
+    tenant_id bigint NOT NULL, -- its key's, and a key is of a tenant
     key_id bigint NOT NULL,
     family_id bigint NOT NULL,
     run_id uuid NOT NULL,

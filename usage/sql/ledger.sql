@@ -266,15 +266,12 @@ END $$;
 
 -- Settles, then reserves, in one transaction: what a process has waiting goes as one statement.
 -- It gives up on a lock before its callers do: then the other tenants of the batch are tried without the locked one.
--- What comes alone, as most do while there is little to do, goes by few and small statements (alone.sql), and so does
--- in a batch what is alone of its tenant.
+-- What comes alone, as most do while there is little to do, comes to usage_apply_call or usage_apply_closing instead, and
+-- goes by few and small statements (alone.sql), as does in a batch what is alone of its tenant.
 CREATE OR REPLACE FUNCTION usage_apply(p_settle jsonb, p_reserve jsonb) RETURNS SETOF usage_answer LANGUAGE plpgsql
 SET lock_timeout = '1200ms'
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-    v_is_batch boolean := jsonb_array_length(p_settle) + jsonb_array_length(p_reserve) > 1;
-    v_item usage_closing;
-    v_call usage_call;
     v_answer usage_answer;
     v_items usage_closing[];
     v_calls usage_call[];
@@ -283,22 +280,6 @@ DECLARE
     v_tenants bigint[];
     v_tenant bigint;
 BEGIN
-    IF NOT v_is_batch THEN
-        IF p_settle = '[]' THEN
-            v_call := jsonb_populate_record(NULL::usage_call, p_reserve -> 0);
-            PERFORM 1 FROM usage_tenanttally WHERE tenant_id = v_call.tenant_id FOR UPDATE;
-            v_answer := usage_reserve_one(v_call);
-        ELSE
-            v_item := jsonb_populate_record(NULL::usage_closing, p_settle -> 0);
-            PERFORM 1 FROM usage_tenanttally WHERE tenant_id = v_item.tenant_id FOR UPDATE;
-            v_answer := usage_close_one(v_item);
-        END IF;
-        IF v_answer.outcome IS NOT NULL THEN
-            RETURN NEXT v_answer;
-            RETURN;
-        END IF;
-    END IF;
-
     IF p_settle <> '[]' THEN
         SELECT array_agg(i), array_agg(DISTINCT i.tenant_id) INTO v_items, v_closers
         FROM jsonb_populate_recordset(NULL::usage_closing, p_settle) i;
@@ -309,7 +290,7 @@ BEGIN
     END IF;
     PERFORM usage_lock_tenants(v_tenants || v_closers);
     IF v_items IS NOT NULL THEN
-        v_answer := CASE WHEN v_is_batch AND cardinality(v_items) = 1 THEN usage_close_one(v_items[1]) END;
+        v_answer := CASE WHEN cardinality(v_items) = 1 THEN usage_close_one(v_items[1]) END;
         IF v_answer.outcome IS NOT NULL THEN
             RETURN NEXT v_answer;
         ELSE
@@ -322,7 +303,7 @@ BEGIN
         ELSE
             v_own := ARRAY(SELECT c FROM unnest(v_calls) c WHERE c.tenant_id = v_tenant);
         END IF;
-        v_answer := CASE WHEN v_is_batch AND cardinality(v_own) = 1 THEN usage_reserve_one(v_own[1]) END;
+        v_answer := CASE WHEN cardinality(v_own) = 1 THEN usage_reserve_one(v_own[1]) END;
         IF v_answer.outcome IS NOT NULL THEN
             RETURN NEXT v_answer;
         ELSE
