@@ -42,9 +42,10 @@ $$;
 -- An estimate may become known after its day was sealed (its process was stalled for hours and settles now). The event
 -- stays as it was sealed, the difference becomes an adjustment, and the ledger's answer is that the event was kept.
 -- Whoever closes events holds the tenant's lock, and so does whoever seals: this cannot race with a sealing.
-CREATE FUNCTION usage_sealed_estimate_is_adjusted() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION usage_sealed_estimate_is_adjusted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF NOT EXISTS (SELECT 1 FROM usage_seal WHERE tenant_id = OLD.tenant_id AND last_number >= OLD.number) THEN
+    IF OLD.state <> 'estimated'
+        OR NOT EXISTS (SELECT 1 FROM usage_seal WHERE tenant_id = OLD.tenant_id AND last_number >= OLD.number) THEN
         RETURN NEW;
     END IF;
     IF NEW.state NOT IN ('settled', 'released') THEN
@@ -71,8 +72,8 @@ BEGIN
     ) ON CONFLICT DO NOTHING;
     RETURN NULL;
 END $$;
-CREATE TRIGGER usage_event_sealed_estimate BEFORE UPDATE ON usage_event
-    FOR EACH ROW WHEN (OLD.state = 'estimated') EXECUTE FUNCTION usage_sealed_estimate_is_adjusted();
+CREATE OR REPLACE TRIGGER usage_event_sealed_estimate BEFORE UPDATE ON usage_event
+    FOR EACH ROW WHEN (OLD.closed_at IS NOT NULL) EXECUTE FUNCTION usage_sealed_estimate_is_adjusted();
 
 ALTER TABLE usage_adjustment ADD CONSTRAINT adjustment_key_is_of_its_tenant
     FOREIGN KEY (tenant_id, key_id) REFERENCES tenants_apikey (tenant_id, id);
