@@ -7,7 +7,8 @@ Only when the bound does not fit a budget any more is Claude asked for the exact
 the last tokens of a budget can be used without slowing every call.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -55,6 +56,7 @@ class Admitted:
     attempts: int = 1
     place: Place | None = None  # of the attempt that was admitted last; an answer from the cache has none
     purse: Purse | None = None
+    call: "claude.Call | None" = None  # of the first attempt: ready to be sent
 
 
 async def admit(
@@ -71,6 +73,7 @@ async def admit(
     ahead: int = 0,
     input_tokens: int | None = None,
     purse: Purse | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Admitted:
     """Take the rate limits and reserve the budget for one call; an answer from the cache needs none.
 
@@ -102,14 +105,32 @@ async def admit(
     call_id = str(run_id)
     taken = read + written + ahead
     decision = await limits.take(caller, tokens=taken, call_id=call_id)
+    call = None
     try:
         place = None if purpose == "cached" else await claude.enter(caller, asked.model)
+        if place is not None:
+            call = claude.Call(body, place=place, reference=str(asked.event_id), headers=headers)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, call.make_ready)  # while Postgres is at work: after what asks it
         reservation = await _reserve(caller, asked, body, book=book, place=place, purse=purse)
     except BaseException:
+        if call is not None:
+            call.drop()
         await limits.cancel(caller, call_id=call_id)
         raise
+    if call is not None and reservation.event_id != asked.event_id:  # asked closely: it would go by another name
+        call.drop()
+        call = None
     return Admitted(
-        caller, reservation, decision=decision, book=book, call_id=call_id, taken=taken, place=place, purse=purse
+        caller,
+        reservation,
+        decision=decision,
+        book=book,
+        call_id=call_id,
+        taken=taken,
+        place=place,
+        purse=purse,
+        call=call,
     )
 
 

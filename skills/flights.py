@@ -77,7 +77,9 @@ class Flight(ABC, Generic[Said]):
         return False
 
     def begin(self) -> None:
-        """Set the flight going."""
+        """Set the flight going; its first request goes upstream at once."""
+        if self.admitted.call is not None and not inflight.has_just_ended(self.admitted.caller):
+            self.admitted.call.send()
         self._task = loops.start(self._drive(), name="run")
 
     def end(self, error: SkillgateError) -> None:
@@ -156,17 +158,19 @@ class Flight(ABC, Generic[Said]):
         place = self.admitted.place
         if place is None:
             raise SkillgateError("An attempt has no place towards Claude.")
-        call = claude.Call(
-            body,
-            place=place,
-            reference=str(reservation.event_id),
-            headers=self.upstream_headers,
-            within=max(0.0, self._gives_up_at - clock.monotonic()),
-        )
+        call, self.admitted.call = self.admitted.call, None
+        if call is None:
+            call = claude.Call(
+                body,
+                place=place,
+                reference=str(reservation.event_id),
+                headers=self.upstream_headers,
+                within=max(0.0, self._gives_up_at - clock.monotonic()),
+            )
         with inflight.Lease(reservation, call_id=self.admitted.call_id) as lease:
             # Told of in the next turn of the loop, when it is sent and Claude is at work.
             asyncio.get_running_loop().call_soon(observing.begun, reservation, body)
-            failed = None if self._ended_by is not None else await self._read_all(call)
+            failed = await self._read_all(call)
             self._fault = call.observed.fault
             place.report(self._fault, is_answered=call.observed.prompt is not None)
             place.leave()
@@ -269,6 +273,8 @@ class Flight(ABC, Generic[Said]):
             last = self.failed(SkillgateError("The platform failed to complete this run."))
         finally:
             self._is_over = True
+            if self.admitted.call is not None:
+                self.admitted.call.drop()
             if self.admitted.place is not None:
                 self.admitted.place.leave()
             await (self._refunding or self._refund())
@@ -286,6 +292,9 @@ class Flight(ABC, Generic[Said]):
 
     async def _read_all(self, call: "claude.Call") -> Exception | None:
         """Hand a call's events to `read`, and return what it failed of: that is raised when the call is settled."""
+        if self._ended_by is not None:
+            call.drop()
+            return None
         self._upstream = self._task
         try:
             async with aclosing(call.pieces()) as pieces:

@@ -45,7 +45,7 @@ class Running:
         self._here.runs[self._call_id] = self
         if self.caller.expires_at is not None:
             self._expiry = _at_expiry(self.caller.expires_at, self.end)
-        if self._here.ended_at and self._here.has_just_ended(self.caller):
+        if has_just_ended(self.caller):
             self.end(AuthenticationFailed())
 
     def __exit__(self, *_: object) -> None:
@@ -120,6 +120,12 @@ _here = loops.Own(_begun).here
 def count() -> int:
     """Return how many usage events are open in the running loop."""
     return len(_here().leases)
+
+
+def has_just_ended(caller: Caller) -> bool:
+    """Tell whether a caller's key or tenant was ended a moment ago: a run that was admitted before does not begin."""
+    here = _here()
+    return bool(here.ended_at) and here.has_just_ended(caller)
 
 
 async def idle() -> None:

@@ -11,11 +11,11 @@ from kit import clock, sse
 from kit.errors import SkillgateError
 from kit.settings import settings
 from skills.claude import faults
-from skills.claude.client import client
+from skills.claude.client import at_hand, client
 from skills.claude.events import StreamEvent
 from skills.claude.observation import Observation
 from skills.claude.places import Place
-from skills.claude.sdk import Reply
+from skills.claude.sdk import Asking, Claude, Reply
 
 _DELTA_TEXTS = ("text", "partial_json", "thinking", "signature")
 _HIDDEN = ("thinking", "redacted_thinking")
@@ -40,6 +40,28 @@ class Call:
         self._reference = reference
         self._within = settings.CLAUDE_TOTAL_SECONDS if within is None else within
         self.observed = Observation()
+        self._ready: tuple[Claude, Asking] | None = None
+        self._is_dropped = False
+
+    def make_ready(self) -> None:
+        """Put the request together ahead of its time, if nothing has to be waited for; `send` or `drop` it then."""
+        sdk = None if self._is_dropped else at_hand(self._place.key)
+        if sdk is not None:
+            self._ready = self._made(sdk)
+
+    def send(self) -> None:
+        """Send the request if it is ready and has a connection; else `pieces` does."""
+        if self._ready is not None:
+            self.observed.is_sent = self._ready[1].send()
+
+    def drop(self) -> None:
+        """Make no call of it; one that was sent is cancelled."""
+        seen, self._is_dropped = self.observed, True
+        if seen.is_sent:
+            seen.is_cancelled = True
+            seen.started_at = seen.last_seen_at = seen.ended_at = clock.monotonic()
+        if self._ready is not None:
+            self._ready[1].drop()
 
     async def pieces(self) -> AsyncGenerator[list[StreamEvent], None]:
         """Make the call and yield its events up to `message_stop`, those that came together at once.
@@ -85,13 +107,16 @@ class Call:
         patience.reschedule(asyncio.get_running_loop().time() + max(0.0, self._within - elapsed))
 
     async def _asked(self) -> Reply:
-        sdk = await client(self._place.key)
-        body = _encoded({**self._body, "stream": True})
+        sdk, asking = self._ready or self._made(await client(self._place.key))
         self.observed.is_sent = True
-        reply = await sdk.stream(body, headers={**self._headers, "x-client-reference": self._reference})
+        reply = await sdk.reply(asking)
         self.observed.request_id = reply.request_id
         self._place.heed(reply.headers)
         return reply
+
+    def _made(self, sdk: Claude) -> tuple[Claude, Asking]:
+        body = _encoded({**self._body, "stream": True})
+        return sdk, sdk.asking(body, headers={**self._headers, "x-client-reference": self._reference})
 
     def _take_in(self, sent: list[sse.ServerSentEvent], events: list[StreamEvent], patience: asyncio.Timeout) -> None:
         """Decode and note events one by one, and put them to `events`."""

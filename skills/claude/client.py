@@ -52,11 +52,20 @@ async def client(key: ProviderKey) -> Claude:
     return _shared(key.kind)
 
 
+def at_hand(key: ProviderKey) -> Claude | None:
+    """Return the same if it is there and nothing has to be read for it."""
+    return _known_of(key.tenant_id) if key.kind == "own" else _clients.here().get(key.kind)
+
+
+def _known_of(tenant_id: int) -> Claude | None:
+    read_at, known = _own.get(asyncio.get_running_loop(), {}).get(tenant_id, (0.0, None))
+    return known if known is not None and clock.monotonic() - read_at < _KNOWN_SECONDS else None
+
+
 async def _of_tenant(tenant_id: int) -> Claude:
-    of_loop = _own.setdefault(asyncio.get_running_loop(), {})
-    read_at, known = of_loop.get(tenant_id, (0.0, None))
-    if known is not None and clock.monotonic() - read_at < _KNOWN_SECONDS:
+    if (known := _known_of(tenant_id)) is not None:
         return known
+    of_loop = _own.setdefault(asyncio.get_running_loop(), {})
     changes = _changes["count"]
     secret = await provider_keys.reveal(tenant_id)
     shared = _shared("platform")

@@ -15,6 +15,7 @@ import httpx2
 
 # The session's own `request` makes of a body and headers what is ready here, in a task of its own; the connector below
 # it gives a connection just the same.
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 
@@ -66,15 +67,22 @@ class Claude(anthropic.AsyncAnthropic):
     def _head(self) -> bytes:
         return f"POST {self._outline.url.raw_path} HTTP/1.1\r\n{_lines(self._outline.headers)}".encode()
 
-    async def stream(self, body: bytes, *, headers: Mapping[str, str]) -> "Reply":
-        """Ask for a message and return the reply once its head is there; the caller closes it.
+    def asking(self, body: bytes, *, headers: Mapping[str, str]) -> "Asking":
+        """Make a request for a message ready to be sent.
 
-        The body goes as it is: the SDK's models would only parse and rebuild it. Raises what the SDK raises.
+        The body goes as it is: the SDK's models would only parse and rebuild it.
         """
         own = _lines(headers).encode()
         written = b"%b%bContent-Length: %d\r\n\r\n%b" % (self._head, own, len(body), body)
+        return Asking(self._sender, self._outline, written)
+
+    async def reply(self, asking: "Asking") -> "Reply":
+        """Send a request, unless it was sent, and return the reply once its head is there; the caller closes it.
+
+        Raises what the SDK raises.
+        """
         try:
-            reply = await self._sender.ask(self._outline, written)
+            reply = await asking.reply()
         except httpx2.TimeoutException as late:
             raise anthropic.APITimeoutError(request=self._asked()) from late
         except httpx2.HTTPError as broken:
@@ -97,6 +105,62 @@ class Claude(anthropic.AsyncAnthropic):
         kept = {name: value for name, value in reply.headers.items() if name.lower() not in _OF_THE_TRANSFER}
         response = httpx2.Response(reply.status, headers=kept, content=content, request=self._asked())
         return self._make_status_error_from_response(response)
+
+
+class Asking:
+    """A request for a message that is ready, with a connection if one was at hand; who does not send it drops it."""
+
+    __slots__ = ("_connection", "_is_sent", "_request", "_sender", "_written")
+
+    def __init__(self, sender: "Sender", request: aiohttp.ClientRequest, written: bytes) -> None:
+        self._sender = sender
+        self._request = request
+        self._written = written
+        self._is_sent = False
+        self._connection = sender.at_hand(request)
+
+    def send(self) -> bool:
+        """Send it, if it has a connection that is open, and tell whether it went."""
+        connection = self._connection
+        protocol = None if connection is None else connection.protocol
+        if protocol is None or protocol.transport is None:
+            self.drop()
+            return False
+        self._is_sent = True
+        self._sender.heed(protocol)
+        protocol.transport.write(self._written)
+        if not protocol.writing_paused:  # else it is us who are not done: silence counts from the first answer on
+            protocol.start_timeout()
+        return True
+
+    def drop(self) -> None:
+        """Let go of the connection; one that an answer would come on is closed."""
+        connection, self._connection = self._connection, None
+        if connection is not None and self._is_sent:
+            connection.close()
+        elif connection is not None:
+            connection.release()
+
+    async def reply(self) -> "Reply":
+        """Send it, unless that was done, and return the reply once its head is there."""
+        try:
+            if not self._is_sent and not self.send():
+                self._connection = await self._sender.connected(self._request)
+                if not self.send():
+                    raise aiohttp.ServerDisconnectedError
+            connection: Any = self._connection
+            protocol = connection.protocol
+            message, body = await protocol.read()
+            while message.code < 200:  # "go on": the answer is still to come
+                message, body = await protocol.read()
+            self._connection = None
+            return Reply(connection, message, body)
+        except BaseException as raised:
+            self.drop()
+            if isinstance(raised, HttpProcessingError):
+                raise httpx2.RemoteProtocolError(str(raised)) from raised
+            with map_aiohttp_exceptions():
+                raise
 
 
 class Reply:
@@ -144,31 +208,25 @@ class Sender(anthropic.DefaultAioHttpClient):
         self._way = _Transport(client=session)
         super().__init__(transport=self._way, timeout=timeout, follow_redirects=False)
 
-    async def ask(self, request: aiohttp.ClientRequest, written: bytes) -> Reply:
-        """Send what is written of a request, and return the reply once its head is there."""
-        connection = await self._connected(request)
+    def at_hand(self, request: aiohttp.ClientRequest) -> Connection | None:
+        """Take a connection that is open and free, if there is one."""
+        looking = self._connector._get(request.connection_key, [])  # noqa: SLF001 - its `connect` would open one
         try:
-            protocol = connection.protocol
-            if protocol is None or protocol.transport is None:
-                raise aiohttp.ServerDisconnectedError
-            protocol.set_response_params(
-                read_until_eof=True, read_timeout=self._patience.sock_read, read_bufsize=READ_AHEAD_BYTES
-            )
-            protocol.transport.write(written)
-            if not protocol.writing_paused:  # else it is us who are not done: silence counts from the first answer on
-                protocol.start_timeout()
-            message, body = await protocol.read()
-            while message.code < 200:  # "go on": the answer is still to come
-                message, body = await protocol.read()
-            return Reply(connection, message, body)
-        except BaseException as raised:
-            connection.close()
-            if isinstance(raised, HttpProcessingError):
-                raise httpx2.RemoteProtocolError(str(raised)) from raised
-            with map_aiohttp_exceptions():
-                raise
+            looking.send(None)
+        except StopIteration as found:
+            connection: Connection | None = found.value
+            return connection
+        looking.close()
+        return None
 
-    async def _connected(self, request: aiohttp.ClientRequest) -> Connection:
+    def heed(self, protocol: ResponseHandler) -> None:
+        """Have the answer read that is to come on a connection."""
+        protocol.set_response_params(
+            read_until_eof=True, read_timeout=self._patience.sock_read, read_bufsize=READ_AHEAD_BYTES
+        )
+
+    async def connected(self, request: aiohttp.ClientRequest) -> Connection:
+        """Take a connection, or open one."""
         try:
             return await self._connector.connect(request, traces=[], timeout=self._patience)
         except TimeoutError as late:

@@ -55,10 +55,15 @@ async def start(ask: Ask) -> "Relay":
         entry_point="messages",
         skill="",
         skill_version=None,
+        headers=_headers(ask),
     )
     relay = Relay(admitted, body=body, ask=ask, guard=guard)
     relay.begin()
     return relay
+
+
+def _headers(ask: Ask) -> Mapping[str, str]:
+    return {"anthropic-beta": ask.betas} if ask.betas else {}
 
 
 async def _guarded(caller: Caller, body: Json) -> RelayGuard | None:
@@ -98,7 +103,7 @@ class Relay(Flight[Relayed]):
     def __init__(self, admitted: Admitted, *, body: Json, ask: Ask, guard: RelayGuard | None = None) -> None:
         super().__init__(admitted, finishes_alone=ask.finishes_alone)
         self._body = body
-        self._betas = ask.betas
+        self._headers = _headers(ask)
         self._guard = guard
         self._stop = StreamEvent(type="message_stop", data={"type": "message_stop"}, raw='{"type":"message_stop"}')
         self._said_at: float | None = None
@@ -108,7 +113,7 @@ class Relay(Flight[Relayed]):
     @property
     def upstream_headers(self) -> Mapping[str, str]:
         """The headers that go to Claude: the betas the caller asked for."""
-        return {"anthropic-beta": self._betas} if self._betas else {}
+        return self._headers
 
     @property
     def is_last_attempt(self) -> bool:

@@ -63,7 +63,7 @@ async def listening(settings: Settings) -> AsyncIterator[Listener]:
 async def ours(*, said: str = "Hi", reference: str = "one") -> bytes:
     sdk = await client.client(ProviderKey("platform"))
     body = {**BODY, "stream": True, "messages": [{"role": "user", "content": said}]}
-    reply = await sdk.stream(json.dumps(body).encode(), headers={"x-client-reference": reference})
+    reply = await sdk.reply(sdk.asking(json.dumps(body).encode(), headers={"x-client-reference": reference}))
     try:
         return await reply.read()
     finally:
