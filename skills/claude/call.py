@@ -107,7 +107,8 @@ class Call:
         patience.reschedule(asyncio.get_running_loop().time() + max(0.0, self._within - elapsed))
 
     async def _asked(self) -> Reply:
-        sdk, asking = self._ready or self._made(await client(self._place.key))
+        ready, self._ready = self._ready, None  # what is sent is not held for as long as the answer lasts
+        sdk, asking = ready or self._made(await client(self._place.key))
         self.observed.is_sent = True
         reply = await sdk.reply(asking)
         self.observed.request_id = reply.request_id
