@@ -1,7 +1,8 @@
 """Whether a call may go upstream: rate limits first, then a place towards Claude, then budgets, by a safe upper bound.
 
 The place comes before the reservation: a call that waits for it, or is refused for want of one, holds no budget and
-leaves no event that would claim an upstream call.
+leaves no event that would claim an upstream call. Where the limits will hardly refuse, both are begun while the limits
+are asked, and undone if they refuse after all (docs/decisions/0010).
 
 Only when the bound does not fit a budget any more is Claude asked for the exact count, so that
 the last tokens of a budget can be used without slowing every call.
@@ -10,7 +11,7 @@ the last tokens of a budget can be used without slowing every call.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from django.conf import settings
@@ -59,6 +60,19 @@ class Admitted:
     call: "claude.Call | None" = None  # of the first attempt: ready to be sent
 
 
+class _Begun(NamedTuple):
+    """An attempt that is not admitted yet: its place, its request, which is made ready, its reservation on its way."""
+
+    place: Place
+    call: "claude.Call"
+    reserving: ledger.Reserving
+
+    def forgo(self) -> None:
+        self.reserving.forgo()
+        self.call.drop()
+        self.place.leave()
+
+
 async def admit(
     caller: Caller,
     body: dict[str, Any],
@@ -104,15 +118,21 @@ async def admit(
     )
     call_id = str(run_id)
     taken = read + written + ahead
-    decision = await limits.take(caller, tokens=taken, call_id=call_id)
-    call = None
+    begun = None
+    if purse is None and purpose != "cached" and limits.expects_room(caller, tokens=taken):
+        begun = _begin(caller, asked, body, headers=headers)
     try:
-        place = None if purpose == "cached" else await claude.enter(caller, asked.model)
-        if place is not None:
-            call = claude.Call(body, place=place, reference=str(asked.event_id), headers=headers)
-            loop = asyncio.get_running_loop()
-            loop.call_soon(loop.call_soon, call.make_ready)  # while Postgres is at work: after what asks it
-        reservation = await _reserve(caller, asked, body, book=book, place=place, purse=purse)
+        decision = await limits.take(caller, tokens=taken, call_id=call_id)
+    except BaseException:
+        if begun is not None:
+            begun.forgo()
+        raise
+    place, call, reserving = begun or (None, None, None)
+    try:
+        if begun is None and purpose != "cached":
+            place = await claude.enter(caller, asked.model)
+            call = _prepared(asked, body, place=place, headers=headers)
+        reservation = await _reserve(caller, asked, body, book=book, place=place, purse=purse, reserving=reserving)
     except BaseException:
         if call is not None:
             call.drop()
@@ -208,14 +228,41 @@ def refuse_foreign_model(caller: Caller, model: str) -> None:
         )
 
 
+def _begin(
+    caller: Caller, asked: Admission, body: dict[str, Any], *, headers: Mapping[str, str] | None
+) -> _Begun | None:
+    place = claude.enter_at_once(caller, asked.model)
+    if place is None:
+        return None
+    reserving = ledger.Reserving(caller, asked)
+    return _Begun(place, _prepared(asked, body, place=place, headers=headers), reserving)
+
+
+def _prepared(
+    asked: Admission, body: dict[str, Any], *, place: Place, headers: Mapping[str, str] | None
+) -> "claude.Call":
+    """Make the call, which gets ready to be sent while Postgres is at work: after what asks it."""
+    call = claude.Call(body, place=place, reference=str(asked.event_id), headers=headers)
+    loop = asyncio.get_running_loop()
+    loop.call_soon(loop.call_soon, call.make_ready)
+    return call
+
+
 async def _reserve(
-    caller: Caller, asked: Admission, body: dict[str, Any], *, book: Book, place: Place | None, purse: Purse | None
+    caller: Caller,
+    asked: Admission,
+    body: dict[str, Any],
+    *,
+    book: Book,
+    place: Place | None,
+    purse: Purse | None,
+    reserving: ledger.Reserving | None = None,
 ) -> Reservation:
     try:
         if purse is not None:
             await purse.cover(asked)
         try:
-            return await ledger.reserve(caller, asked)
+            return await (reserving or ledger.Reserving(caller, asked)).done()
         except BudgetExceeded as refused:
             asked = await _asked_closely(refused, caller, asked, body, book=book)
         return await ledger.reserve(caller, asked)

@@ -80,7 +80,7 @@ class Lane(Generic[Item, Result]):
         try:
             return await answer
         except asyncio.CancelledError:
-            self._disown(item, answer)
+            self.forgo(item, answer)
             raise
 
     def put(self, item: Item, *, within: float) -> "asyncio.Future[Result]":
@@ -102,9 +102,11 @@ class Lane(Generic[Item, Result]):
             self._go_on()
         return answer
 
-    def _disown(self, item: Item, answer: "asyncio.Future[Result]") -> None:
+    def forgo(self, item: Item, answer: "asyncio.Future[Result]") -> None:
+        """Want no more what `put` returned for an item: it is not flushed any more, or abandoned once it was."""
         self._queue.pop(answer, None)
-        # Cancelled between the answer and its reading: the answer is there and nobody will have it.
+        answer.cancel()
+        # Where the answer is there already, nobody will have it.
         if not answer.cancelled() and answer.exception() is None:
             self._abandoned(item, answer.result())
 

@@ -14,13 +14,25 @@ from typing import TYPE_CHECKING, Any
 from skills.claude import bulk
 from skills.claude.events import StreamEvent
 from skills.claude.faults import Fault
-from skills.claude.places import Place, enter, is_held_back
+from skills.claude.places import Place, enter, enter_at_once, is_held_back
 
 if TYPE_CHECKING:
     from skills.claude.call import Call
     from skills.claude.client import close, count_tokens
 
-__all__ = ["Call", "Fault", "Place", "StreamEvent", "bulk", "close", "count_tokens", "enter", "is_held_back", "load"]
+__all__ = [
+    "Call",
+    "Fault",
+    "Place",
+    "StreamEvent",
+    "bulk",
+    "close",
+    "count_tokens",
+    "enter",
+    "enter_at_once",
+    "is_held_back",
+    "load",
+]
 _OF_THE_SDK = {"Call": "skills.claude.call", "close": "skills.claude.client", "count_tokens": "skills.claude.client"}
 
 

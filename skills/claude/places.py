@@ -51,6 +51,13 @@ class Place:
                 self._breaker.forgo()
 
 
+def enter_at_once(caller: Caller, model: str) -> Place | None:
+    """Take a place if nothing has to be waited for or asked."""
+    key = provider.of(caller)
+    gate, guard = _gate(key), breaker(key, model)
+    return Place(key, gate=gate, breaker=guard, is_probe=False) if guard.is_closed and gate.take() else None
+
+
 async def enter(caller: Caller, model: str) -> Place:
     """Take a place for one attempt by a caller at a model, waiting for it if there is none.
 

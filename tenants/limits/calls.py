@@ -12,12 +12,14 @@ from tenants.keys.caller import Caller
 from tenants.limits import decisions, refusals, shared
 from tenants.limits.decisions import Decision, Source
 from tenants.limits.local import Shares
+from tenants.limits.room import Rooms
 from tenants.limits.verdicts import Allowance, Verdict
 
 LOCAL = Counter("skillgate_limits_local", "Calls whose rate limits this process decided alone.")
 
 _MOST_ENDED = 10_000
 _shares = Shares()
+_rooms = Rooms()
 _allowance = lru_cache(maxsize=256)(Allowance)  # limits of keys are alike
 _ended: OrderedDict[str, None] = OrderedDict()  # a heartbeat under way while its call ends must not revive the lease
 
@@ -37,11 +39,18 @@ async def take(caller: Caller, *, tokens: int, call_id: str) -> Decision:
         allowance, source = allowance.share(settings.PROCESS_COUNT), "local"
         verdict = _take_here(caller, allowance=allowance, tokens=tokens, call_id=call_id)
     if verdict.is_admitted:
-        return decisions.decision(verdict, allowance=allowance, source=source)
+        made = decisions.decision(verdict, allowance=allowance, source=source)
+        _rooms.note(caller.family_id, made)
+        return made
     why = decisions.reason(verdict, allowance=allowance, tokens=tokens)
     refusals.count(caller, reason=why, now=verdict.at)
     next_probe = shared.seconds_to_probe()
     raise decisions.refusal(verdict, allowance=allowance, tokens=tokens, source=source, next_probe=next_probe)
+
+
+def expects_room(caller: Caller, *, tokens: int) -> bool:
+    """Tell whether `take` will hardly refuse a call of so many tokens, which is then to ask it."""
+    return _rooms.take(caller.family_id, tokens=tokens)
 
 
 def refund(caller: Caller, *, tokens: int, call_id: str) -> Coroutine[Any, Any, None]:

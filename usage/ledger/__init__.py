@@ -6,7 +6,7 @@ its lease; `settle` closes it; `sweep` closes what nobody closed. No other code 
 
 from usage.ledger.entries import LEASE_SECONDS, Admission, Closing, Purpose, Reservation
 from usage.ledger.refusals import refusal
-from usage.ledger.verbs import drain, heartbeat, reserve, settle, settle_once, sweep
+from usage.ledger.verbs import Reserving, drain, heartbeat, reserve, settle, settle_once, sweep
 
 __all__ = [
     "LEASE_SECONDS",
@@ -14,6 +14,7 @@ __all__ = [
     "Closing",
     "Purpose",
     "Reservation",
+    "Reserving",
     "drain",
     "heartbeat",
     "refusal",

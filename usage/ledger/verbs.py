@@ -27,6 +27,42 @@ _SETTLE_PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 _DRAIN_SECONDS = 3.0
 
 
+class Reserving:
+    """A reservation that is on its way as soon as this is made."""
+
+    __slots__ = ("_answer", "_entry", "_lane")
+
+    def __init__(self, caller: Caller, admission: Admission) -> None:
+        self._entry = lanes.Reserve(caller, admission)
+        self._lane = lanes.of(caller)
+        self._answer = self._lane.put(self._entry, within=lanes.ANSWER_SECONDS)
+
+    async def done(self) -> Reservation:
+        """Return what `reserve` does, or raise that; who is cancelled has not asked."""
+        try:
+            with traces.span("ledger.reserve"):
+                answer = await self._answer
+        except asyncio.CancelledError:
+            self.forgo()
+            raise
+        caller, admission = self._entry
+        if answer["outcome"] == "inactive":
+            raise AuthenticationFailed
+        if answer["outcome"] != "open":
+            raise await _refuse(caller, admission, answer)
+        return Reservation(
+            caller=caller,
+            admission=admission,
+            month=answer["month"],
+            number=answer["number"],
+            opened_at=answer["opened_at"].astimezone(UTC),
+        )
+
+    def forgo(self) -> None:
+        """Want it no more: it is not made, or released in the background."""
+        self._lane.forgo(self._entry, self._answer)
+
+
 async def reserve(caller: Caller, admission: Admission) -> Reservation:
     """Open a usage event for one upstream attempt and return it, committed.
 
@@ -34,19 +70,7 @@ async def reserve(caller: Caller, admission: Admission) -> Reservation:
     is no longer active, `Unavailable` when the ledger does not answer in time (what it may still
     write is released).
     """
-    with traces.span("ledger.reserve"):
-        answer = await lanes.of(caller).submit(lanes.Reserve(caller, admission), within=lanes.ANSWER_SECONDS)
-    if answer["outcome"] == "inactive":
-        raise AuthenticationFailed
-    if answer["outcome"] != "open":
-        raise await _refuse(caller, admission, answer)
-    return Reservation(
-        caller=caller,
-        admission=admission,
-        month=answer["month"],
-        number=answer["number"],
-        opened_at=answer["opened_at"].astimezone(UTC),
-    )
+    return await Reserving(caller, admission).done()
 
 
 async def settle(reservation: Reservation, closing: Closing) -> str:
