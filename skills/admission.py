@@ -127,20 +127,13 @@ async def admit(
         if begun is not None:
             begun.forgo()
         raise
-    place, call, reserving = begun or (None, None, None)
     try:
-        if begun is None and purpose != "cached":
-            place = await claude.enter(caller, asked.model)
-            call = _prepared(asked, body, place=place, headers=headers)
-        reservation = await _reserve(caller, asked, body, book=book, place=place, purse=purse, reserving=reserving)
+        place, call, reservation = await _entered(
+            caller, asked, body, book=book, purse=purse, headers=headers, begun=begun
+        )
     except BaseException:
-        if call is not None:
-            call.drop()
         await limits.cancel(caller, call_id=call_id)
         raise
-    if call is not None and reservation.event_id != asked.event_id:  # asked closely: it would go by another name
-        call.drop()
-        call = None
     return Admitted(
         caller,
         reservation,
@@ -246,6 +239,33 @@ def _prepared(
     loop = asyncio.get_running_loop()
     loop.call_soon(loop.call_soon, call.make_ready)
     return call
+
+
+async def _entered(
+    caller: Caller,
+    asked: Admission,
+    body: dict[str, Any],
+    *,
+    book: Book,
+    purse: Purse | None,
+    headers: Mapping[str, str] | None,
+    begun: _Begun | None,
+) -> tuple[Place | None, "claude.Call | None", Reservation]:
+    """Take a place, have the call made ready and reserve, as far as that is not begun; the cache needs only the last."""
+    place, call, reserving = begun or (None, None, None)
+    if begun is None and asked.purpose != "cached":
+        place = await claude.enter(caller, asked.model)
+        call = _prepared(asked, body, place=place, headers=headers)
+    try:
+        reservation = await _reserve(caller, asked, body, book=book, place=place, purse=purse, reserving=reserving)
+    except BaseException:
+        if call is not None:
+            call.drop()
+        raise
+    if call is not None and reservation.event_id != asked.event_id:  # asked closely: it would go by another name
+        call.drop()
+        call = None
+    return place, call, reservation
 
 
 async def _reserve(
