@@ -53,4 +53,4 @@ def test_a_month_without_statistics_is_not_read_through_to_close_an_event(desk: 
 
     many = opened(desk, [ask() for _ in range(100)])
     assert closed(many[:1]) == alone
-    assert closed(many[1:]) <= 2 * 99 * alone  # some rows are met twice; read through, it is 10,300
+    assert closed(many[1:]) <= 99 * alone + 10  # a few may be met twice; read through, it is 10,300
