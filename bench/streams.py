@@ -15,11 +15,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
+from typing import cast
 
 import psutil
 
 from bench import serving
 from bench.serving import Bench, Server
+from server import reactor
 
 PACE = "[[emulator:words:80]] [[emulator:chunk_ms:250]]"
 MODEL = "claude-haiku-4-5"
@@ -75,11 +77,12 @@ def measure(counts: Sequence[int], *, server: str) -> list[Figure]:
         serving.serving(serving.SERVERS[server], bench.env, ready="/health/live") as running,
     ):
         targets = _targets(bench, running)
-        return [
-            asyncio.run(_measure(target, count, bench=bench, web=running.process))
-            for count in counts
-            for target in targets
-        ]
+        with asyncio.Runner(loop_factory=reactor.new_loop) as runner:
+            return [
+                runner.run(_measure(target, count, bench=bench, web=running.process))
+                for count in counts
+                for target in targets
+            ]
 
 
 def _targets(bench: Bench, server: Server) -> list[Target]:
@@ -146,27 +149,50 @@ class Watched:
     in_all: float = 0.0
 
     async def watch(self) -> None:
-        """Look until cancelled; seldom, since adding up takes time from what is measured."""
+        """Look until cancelled; seldom, and not while streams open: adding up takes time from what is measured."""
         while True:
+            await asyncio.sleep(1.0)
             self.memory = max(self.memory, self.web.memory_info().rss / 2**20)
             self.in_all = max(self.in_all, await asyncio.to_thread(serving.occupied, self.web.pid, *self.stores))
-            await asyncio.sleep(1.0)
+
+
+class Stream(asyncio.Protocol):
+    """One stream, from its request to its end; `first` is when its first text was read, on the loop's clock."""
+
+    def __init__(self, target: Target, key: str) -> None:
+        head = f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+        head += f"Content-Type: application/json\r\nConnection: close\r\nContent-Length: {len(target.body)}\r\n\r\n"
+        self._request = head.encode() + target.body
+        self._target = target
+        self._loop = asyncio.get_running_loop()
+        self.tail = b""
+        self.first: float | None = None
+        self.is_over = self._loop.create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for it."""
+        cast("asyncio.Transport", transport).write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in a piece of it."""
+        self.tail = (self.tail + data)[-4_096:]
+        if self.first is None and self._target.first in self.tail:
+            self.first = self._loop.time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Be done."""
+        self.is_over.set_result(None)
 
 
 async def _stream(target: Target, key: str) -> float | str:
     """Read one stream to its end; seconds to its first text, or how it failed when it did not complete."""
-    began = time.monotonic()
-    reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
-    head = f"POST {target.path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
-    head += f"Content-Type: application/json\r\nConnection: close\r\nContent-Length: {len(target.body)}\r\n\r\n"
-    writer.write(head.encode() + target.body)
-    first, tail = None, b""
-    while chunk := await reader.read(65_536):
-        tail = (tail + chunk)[-4_096:]
-        if first is None and target.first in tail:
-            first = time.monotonic() - began
-    writer.close()
-    return first if first is not None and target.last in tail else _failure(tail)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    _, stream = await loop.create_connection(lambda: Stream(target, key), "127.0.0.1", target.port)
+    await stream.is_over
+    if stream.first is None or target.last not in stream.tail:
+        return _failure(stream.tail)
+    return stream.first - began
 
 
 def _failure(tail: bytes) -> str:

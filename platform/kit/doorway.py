@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from kit import heap, loops
 
 PER_TURN = 4
-UNTENDED_SECONDS = 2.0  # a crowd that lasts longer leaves garbage like any other
+UNTENDED_SECONDS = 2.0  # from when a crowd comes in; one that lasts longer leaves garbage like any other
 
 _has_entered: ContextVar[bool] = ContextVar("has_entered", default=False)
 
@@ -24,7 +24,7 @@ class Doorway:
         self._loop = asyncio.get_running_loop()
         self._left = 0
         self._is_turning = False
-        self._crowded_since: float | None = None
+        self._is_tended = True
         self._waiting: deque[Callable[[], bool]] = deque()
 
     @property
@@ -79,22 +79,24 @@ class Doorway:
         self._is_turning = bool(self._waiting)
         if self._is_turning:
             self._loop.call_soon(self._turn)
-        if self._is_turning or self._crowded_since is not None:
-            self._mind_heap()
+            self._leave_heap()
         while self._left and self._waiting:
             if self._waiting.popleft()():
                 self._left -= 1
 
-    def _mind_heap(self) -> None:
-        """Put off collecting garbage while a crowd comes in, which takes some tenths of a second of its time."""
-        if not self._is_turning:
-            self._crowded_since = None
-            heap.tend()
-        elif self._crowded_since is None:
-            self._crowded_since = self._loop.time()
+    def _leave_heap(self) -> None:
+        """Put off collecting garbage, which would take some tenths of a second, until a crowd has been seen to."""
+        if self._is_tended:
+            self._is_tended = False
             heap.leave()
-        elif self._loop.time() - self._crowded_since > UNTENDED_SECONDS:
+            loops.start(self._tend_heap(), name="tend heap")
+
+    async def _tend_heap(self) -> None:
+        try:
+            await asyncio.sleep(UNTENDED_SECONDS)
+        finally:  # also when the loop ends before
             heap.tend()
+            self._is_tended = True
 
 
 _doorways = loops.Own(Doorway)

@@ -35,7 +35,7 @@ def install() -> asyncio.AbstractEventLoop:
     if "twisted.internet.reactor" in sys.modules:
         message = "A Twisted reactor is already installed: import server.reactor first."
         raise RuntimeError(message)
-    loop = _new_loop()
+    loop = new_loop()
     main.installReactor(_Reactor(loop))
     asyncio.set_event_loop(loop)
     return loop
@@ -48,7 +48,8 @@ def get() -> Any:
     return reactor
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Make an event loop, uvloop's where it is installed."""
     try:
         import uvloop  # noqa: PLC0415 - optional: it has no wheels for some platforms
     except ImportError:

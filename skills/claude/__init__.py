@@ -37,8 +37,9 @@ _OF_THE_SDK = {"Call": "skills.claude.call", "close": "skills.claude.client", "c
 
 
 def load() -> None:
-    """Load the SDK, so that no call waits for that."""
+    """Load the SDK and what its clients trust, so that no call waits for that."""
     globals().update({name: getattr(import_module(module), name) for name, module in _OF_THE_SDK.items()})
+    import_module("skills.claude.client").tls()
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,8 @@ A tenant's own key is read when its first call comes and again after a minute or
 
 import asyncio
 import socket
+import ssl
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -98,8 +100,14 @@ def _build(kind: Kind) -> Claude:
         max_retries=0,
         timeout=timeouts(),
         open_telemetry=False,
-        http_client=Sender(_connector(), timeout=timeouts()),
+        http_client=Sender(_connector(), tls=tls(), timeout=timeouts()),
     )
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """Return what this process trusts: as the SDK's clients make it, which takes 30 ms, and once for all of them."""
+    return httpx2.create_ssl_context()
 
 
 def _connector() -> aiohttp.TCPConnector:
@@ -107,7 +115,7 @@ def _connector() -> aiohttp.TCPConnector:
     return aiohttp.TCPConnector(
         limit=_CONNECTIONS,
         keepalive_timeout=_KEEPALIVE_SECONDS,
-        ssl=httpx2.create_ssl_context(),
+        ssl=tls(),
         socket_factory=_small_socket,
     )
 

@@ -5,6 +5,7 @@ through is its `post`, which would parse a body that is finished (docs/decisions
 """
 
 import re
+import ssl
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from typing import Any
@@ -199,13 +200,13 @@ class Sender(anthropic.DefaultAioHttpClient):
     A redirect is not followed: it would carry a key to where nobody configured it to go.
     """
 
-    def __init__(self, connector: aiohttp.BaseConnector, *, timeout: httpx2.Timeout) -> None:
+    def __init__(self, connector: aiohttp.BaseConnector, *, tls: ssl.SSLContext, timeout: httpx2.Timeout) -> None:
         self._connector = connector
         self._patience = _timeout(timeout.connect, timeout.read, timeout.pool)
         session = aiohttp.ClientSession(
             connector=connector, read_bufsize=READ_AHEAD_BYTES, cookie_jar=aiohttp.DummyCookieJar()
         )
-        self._way = _Transport(client=session)
+        self._way = _Transport(verify=tls, client=session)
         super().__init__(transport=self._way, timeout=timeout, follow_redirects=False)
 
     def at_hand(self, request: aiohttp.ClientRequest) -> Connection | None:

@@ -2,9 +2,39 @@
 
 import asyncio
 import gc
+from collections.abc import Callable
 from functools import partial
 
+import pytest
+
+from kit import doorway
 from kit.doorway import PER_TURN, Doorway
+
+
+def crowd_of(number: int, way: Doorway) -> list[int]:
+    """Have so many begin, and return the list to which each adds itself in its turn."""
+    begun: list[int] = []
+
+    def begin(one: int) -> bool:
+        begun.append(one)
+        return True
+
+    for one in range(number):
+        way.begin(partial(begin, one))
+    return begun
+
+
+async def several_turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(condition)
 
 
 async def test_the_first_are_served_before_the_last_begin() -> None:
@@ -42,25 +72,40 @@ async def test_who_left_is_passed_over_and_holds_nobody_up() -> None:
     assert doorway.waiting == 0
 
 
-async def test_a_crowd_is_begun_in_order_and_garbage_waits_meanwhile() -> None:
-    doorway = Doorway()
-    begun: list[int] = []
-    was_tended: list[bool] = []
+async def test_a_crowd_is_begun_in_order() -> None:
+    begun = crowd_of(3 * PER_TURN, Doorway())
 
-    def begin(number: int) -> bool:
-        begun.append(number)
-        was_tended.append(gc.isenabled())
-        return True
-
-    for number in range(3 * PER_TURN):
-        doorway.begin(partial(begin, number))
     assert begun == list(range(PER_TURN))
-    for _ in range(5):
-        await asyncio.sleep(0)
-
+    await several_turns()
     assert begun == list(range(3 * PER_TURN))
-    assert was_tended[0]
-    assert not was_tended[-1]
+
+
+async def test_garbage_waits_until_a_crowd_has_been_seen_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorway, "UNTENDED_SECONDS", 0.05)
+    way = Doorway()
+
+    crowd_of(PER_TURN, way)
+    await several_turns()
+    assert gc.isenabled()
+
+    crowd_of(3 * PER_TURN, way)
+    await several_turns()
+    assert not gc.isenabled()
+    await eventually(gc.isenabled)
+
+    crowd_of(3 * PER_TURN, way)
+    await several_turns()
+    assert not gc.isenabled()
+    await eventually(gc.isenabled)
+
+
+def test_a_loop_that_ends_leaves_no_garbage_to_lie() -> None:
+    async def crowded() -> bool:
+        crowd_of(3 * PER_TURN, Doorway())
+        await several_turns()
+        return gc.isenabled()
+
+    assert not asyncio.run(crowded())
     assert gc.isenabled()
 
 
