@@ -19,6 +19,7 @@ from kit import clock, doorway, request_ids
 from kit.errors import InvalidRequest, SkillgateError
 from server import answers, drain, heads, limits
 from server.flow import Flow
+from server.request import HardenedRequest
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,9 @@ class HardenedChannel(HTTPChannel):
     """Twisted's HTTP/1.1 parser with bounds on what it reads, how long it takes, and what it writes unread."""
 
     transport: Any
-    requestFactory: Any
+    factory: Any
+    requestFactory = HardenedRequest
+    peer: Any  # the address of whoever connected
     timeOut: Any
     maxHeaders = limits.HEADER_COUNT
     totalHeadersSize = limits.HEADER_BYTES
@@ -51,8 +54,10 @@ class HardenedChannel(HTTPChannel):
     # --- The connection ----------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        self._peer, self._host = self.transport.getPeer(), self.transport.getHost()
-        super().connectionMade()
+        self._host = self.transport.getHost()
+        self.setTimeout(self.timeOut)
+        self._networkProducer = self.transport
+        self.transport.registerProducer(self, True)  # noqa: FBT003 - Twisted's signature: it pauses and resumes
         self.transport.bufferSize = limits.HELD_BYTES
         self.flow.watch(self.transport)
         self.server.channels.add(self)
@@ -64,7 +69,7 @@ class HardenedChannel(HTTPChannel):
         super().connectionLost(reason)
 
     def getPeer(self) -> Any:
-        return self._peer
+        return self.peer
 
     def getHost(self) -> Any:
         return self._host
@@ -74,7 +79,7 @@ class HardenedChannel(HTTPChannel):
     def setTimeout(self, period: float | None) -> float | None:
         before: float | None = self.timeOut
         self.timeOut = period
-        self.resetTimeout()
+        self._expires_at = math.inf if period is None else clock.monotonic() + period
         return before
 
     def resetTimeout(self) -> None:
@@ -153,7 +158,9 @@ class HardenedChannel(HTTPChannel):
 
     def _read(self, data: bytes) -> None:
         try:
-            super().dataReceived(self._read_head(data))
+            rest = self._read_head(data)
+            if rest:
+                super().dataReceived(rest)
         except Exception:
             logger.exception("A request could not be read")
             self.refuse(InvalidRequest("The request is malformed."))
@@ -170,6 +177,11 @@ class HardenedChannel(HTTPChannel):
         parser._command, parser._path, parser._version = head.method, head.target, b"HTTP/1.1"  # noqa: SLF001
         request.requestHeaders._rawHeaders = head.headers  # noqa: SLF001 - as `addRawHeader` would leave them
         request.is_plain = True
+        if self._has_come_whole(head, data):
+            request.take_body(data[head.size :])
+            self.persistent = self.checkPersistence(request, b"HTTP/1.1")
+            self.allContentReceived()
+            return b""
         if not all(self.headerReceived(line) for line in head.framing):
             return b""
         self.allHeadersReceived()
@@ -179,6 +191,12 @@ class HardenedChannel(HTTPChannel):
             self._HTTPChannel__first_line = 0
             self.setRawMode()
         return data[head.size :]
+
+    def _has_come_whole(self, head: heads.Head, data: bytes) -> bool:
+        """Tell whether a request has come with its whole body, of the declared length, and is small enough anywhere."""
+        length = len(data) - head.size
+        is_whole = head.framing == [b"Content-Length: %d" % length] and b"Expect" not in head.headers
+        return is_whole and length <= int(self.server.limits.body_bytes)
 
     def lineReceived(self, line: bytes) -> None:
         if not self._is_refused:
@@ -210,7 +228,10 @@ class HardenedChannel(HTTPChannel):
             super().allContentReceived()
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:
-        return bool(super().checkPersistence(request, version)) and not self.server.is_draining
+        """Tell whether another request may follow; Twisted's also notes it among headers that no answer is made of."""
+        said = request.requestHeaders.getRawHeaders(b"Connection")
+        is_closing = bool(said) and b"close" in said[0].lower().split(b" ")
+        return version == b"HTTP/1.1" and not is_closing and not self.server.is_draining
 
     def requestDone(self, request: Any) -> None:
         self._send_head()

@@ -17,6 +17,8 @@ from typing import Any
 
 from daphne.http_protocol import HTTPFactory
 from daphne.server import Server
+from twisted.internet import tcp
+from twisted.internet.address import IPv6Address
 from twisted.logger import LogLevel, STDLibLogObserver, globalLogBeginner
 
 from server import drain, limits, reactor
@@ -29,20 +31,35 @@ logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 0.5
 PING_CHECK_SECONDS = 2
+_LENGTH_OF_IPV4 = 2  # as the socket module writes an address: its host and its port
 
 Application = Callable[..., Awaitable[None]]
+
+
+class Connection(tcp.Server):
+    """A connection of one server; Twisted's writes a name for its log, where this server writes none."""
+
+    logstr = repstr = "HTTP connection"
+
+    def __init__(self, sock: socket.socket, protocol: Any, client: Any, server: Any, number: int, using: Any) -> None:
+        tcp.Connection.__init__(self, sock, protocol, using)
+        if len(client) != _LENGTH_OF_IPV4:
+            self._addressType = IPv6Address
+        self.server, self.client, self.hostname, self.sessionno = server, client, client[0], number
+        self.startReading()
+        self.connected = 1
 
 
 class HardenedFactory(HTTPFactory):
     """Builds the HTTP connections of one server."""
 
-    protocol = HardenedChannel
-
-    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 - Twisted's name
-        protocol = super().buildProtocol(addr)
-        protocol.requestFactory = HardenedRequest
-        protocol.timeOut = self.server.limits.read_seconds
-        return protocol
+    def buildProtocol(self, addr: Any) -> HardenedChannel:  # noqa: N802 - Twisted's name
+        """Make the channel of a connection; Twisted's and daphne's would set what it overrides or never asks for."""
+        channel = HardenedChannel()
+        channel.factory = self
+        channel.peer = addr
+        channel.timeOut = self.server.limits.read_seconds
+        return channel
 
     def log(self, request: Any) -> None:
         """Write nothing: Twisted would format a line for each request and drop it."""
@@ -93,6 +110,8 @@ class HardenedServer(Server):
             loop.run_until_complete(startup())
         for listener in self.sockets:
             port = reactor.get().adoptStreamPort(listener.fileno(), listener.family, self.http_factory)
+            if listener.family != socket.AF_UNIX:
+                port.transport = Connection
             self.ports.append(port)
             listener.close()  # the port holds a duplicate
         reactor.get().callLater(CHECK_SECONDS, self.application_checker)
@@ -213,8 +232,10 @@ def adopt(descriptor: int) -> socket.socket:
 
 def _tuned(listener: socket.socket) -> socket.socket:
     listener.settimeout(0)
-    if listener.family != socket.AF_UNIX and hasattr(socket, "TCP_NOTSENT_LOWAT"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, limits.UNSENT_BYTES)
+    if listener.family != socket.AF_UNIX:  # the connections have what their listener has
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, limits.UNSENT_BYTES)
     return listener
 
 

@@ -4,11 +4,11 @@ That one takes a dozen calls for each header, and a request through proxies brin
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from twisted.web.http_headers import Headers
 
+from kit.values import value
 from server import limits
 
 _NAME = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
@@ -20,7 +20,7 @@ _LINE = re.compile(rb"([^:]+):([^\r]*)\r\n")
 _FRAMING = frozenset({b"Content-Length", b"Transfer-Encoding"})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Head:
     """The start of a request: `framing` holds the headers that say how long its body is, `headers` the others."""
 
@@ -38,12 +38,12 @@ def read(data: bytes) -> Head | None:
         return None
     headers: dict[bytes, list[bytes]] = {}
     framing = []
-    for name, value in _LINE.findall(found[3]):
+    for name, said in _LINE.findall(found[3]):
         known = _canonical(name)
         if known in _FRAMING:
-            framing.append(b"%b:%b" % (known, value))
+            framing.append(b"%b:%b" % (known, said))
         else:
-            headers.setdefault(known, []).append(value.strip(b" \t"))
+            headers.setdefault(known, []).append(said.strip(b" \t"))
     return Head(found[1], found[2], headers, framing, found.end())
 
 

@@ -63,6 +63,11 @@ class HardenedRequest(WebRequest):
         spool = io.BytesIO if is_small else partial(tempfile.SpooledTemporaryFile, max_size=limits.SPOOL_BYTES)
         self.content = spool()  # Twisted closes it
 
+    def take_body(self, body: bytes) -> None:
+        """Take a body that came whole, of the length that was declared."""
+        self.requestHeaders._rawHeaders[b"Content-Length"] = [b"%d" % len(body)]  # noqa: SLF001 - as `addRawHeader` does
+        self.content = io.BytesIO(body)
+
     def parseCookies(self) -> None:
         """Leave them to the application."""
 
