@@ -26,6 +26,7 @@ async def startup() -> None:
     traces.start("skillgate-web")
     heap.settle()
     _watches.append(lag.watch())
+    await pg.pool()  # its first connection opens beside; no call waits for that
     await background.start()
 
 
