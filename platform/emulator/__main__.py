@@ -13,7 +13,7 @@ import uvicorn
 
 from emulator.app import Emulator
 from emulator.journal import Journal
-from emulator.protocol import SeverableProtocol
+from emulator.protocol import Connection
 from emulator.state import Settings, State
 
 _BACKLOG = 4_096
@@ -38,9 +38,10 @@ def main() -> None:
     state = State(settings=settings, journal=Journal(options.journal))
     config = uvicorn.Config(
         Emulator(state),
-        http=SeverableProtocol,
+        http=Connection,
         ws="none",
         lifespan="off",
+        proxy_headers=False,
         log_level="warning",
         access_log=False,
         server_header=False,

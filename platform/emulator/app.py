@@ -1,4 +1,4 @@
-"""The ASGI application: authenticates, routes, and turns every refusal into the API's envelope."""
+"""The application: authenticates, routes, and turns every refusal into the API's envelope."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import time
 from typing import TYPE_CHECKING
 
 from emulator import batches, catalogue, control, messages, organization
-from emulator.exchange import Exchange, Message, Receive, Send
+from emulator.exchange import JSON
 from emulator.ratelimits import RateLimits
 from emulator.refusals import Refused
-from emulator.state import BATCHES, identity
+from emulator.state import BATCHES
 
 if TYPE_CHECKING:
+    from emulator.exchange import Exchange
     from emulator.state import State
 
 _log = logging.getLogger("emulator")
@@ -22,24 +23,20 @@ _MODELS = "/v1/models"
 
 
 class Emulator:
-    """One emulator: an ASGI application over one state."""
+    """One emulator: an application over one state, called with each exchange."""
 
     def __init__(self, state: State) -> None:
         self.state = state
         self._limits = RateLimits()
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
-        if scope["type"] != "http":
-            return
-        exchange = Exchange(scope, receive, send, request_id=identity("req"))
         is_ours = exchange.path.startswith(control.PREFIX)
         if not is_ours:
             self.state.stats.enter()
         try:
             await self._answer(exchange)
         finally:
-            exchange.close()
             if not is_ours:
                 self.state.stats.leave(_counted(exchange.path), status=exchange.status)
 
@@ -48,7 +45,7 @@ class Emulator:
             await self._route(exchange)
         except Refused as refused:
             body = refused.envelope(request_id=exchange.request_id)
-            await exchange.respond(body, status=refused.status, headers=refused.headers)
+            await exchange.respond(body, status=refused.status, headers=JSON + refused.headers)
         except Exception:  # noqa: BLE001 - the entry point: whatever went wrong is answered, and logged
             _log.exception("request %s failed", exchange.request_id)
             if not exchange.status:
@@ -78,8 +75,7 @@ class Emulator:
         if await messages.obstruct(exchange, plan, latency_ms=0):
             return
         name = exchange.path.removeprefix(_MODELS).strip("/")
-        query = exchange.scope["query_string"]
-        found = catalogue.describe(catalogue.find(name)) if name else catalogue.page(query)
+        found = catalogue.describe(catalogue.find(name)) if name else catalogue.page(exchange.query)
         await exchange.respond(json.dumps(found).encode())
 
 

@@ -24,13 +24,13 @@ Json = dict[str, Any]
 _MOST_REQUESTS = 100_000
 _MOST_LISTED = 1_000
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_LINES = {"content-type": "application/x-jsonl"}
+_LINES = b"content-type: application/x-jsonl\r\n"
 _under_way: set[asyncio.Task[None]] = set()
 
 
 async def answer(exchange: Exchange, state: State, *, key: str) -> None:
     """Answer a request under `/v1/messages/batches`."""
-    raw = await exchange.body()
+    raw = await exchange.read()
     if await messages.obstruct(exchange, state.faults.plan(raw, path=BATCHES), latency_ms=0):
         return
     base = f"http://{exchange.header(b'host')}"
@@ -56,7 +56,7 @@ def _all(exchange: Exchange, state: State, raw: bytes, *, key: str, base: str) -
         return _create(state, validation.parse(raw), key=key).describe(base=base)
     if exchange.method != "GET":
         raise Refused(405, "Method Not Allowed")
-    asked = parse_qs(exchange.scope["query_string"].decode("latin-1"))
+    asked = parse_qs(exchange.query)
     own = [batch for batch in reversed(state.batches.values()) if batch.key_digest == key]
     after = asked.get("after_id", [""])[-1]
     if after:

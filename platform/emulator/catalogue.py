@@ -110,9 +110,9 @@ def describe(model: Model) -> Json:
     }
 
 
-def page(query: bytes) -> Json:
+def page(query: str) -> Json:
     """Return one page of the list of models, by `limit`, `after_id` and `before_id`."""
-    asked = {name: values[-1] for name, values in parse_qs(query.decode("latin-1")).items()}
+    asked = {name: values[-1] for name, values in parse_qs(query).items()}
     limit = _limit(asked.get("limit", "20"))
     names = list(MODELS)
     if "before_id" in asked:

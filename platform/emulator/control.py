@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 PREFIX = "/_emulator/"
-_NDJSON = {"content-type": "application/x-ndjson"}
+_NDJSON = b"content-type: application/x-ndjson\r\n"
 _LIMITS = {"latency_ms": 600_000, "chunk_ms": 600_000, "chunk_words": 100_000, "batch_ms": 600_000}
 
 
@@ -26,7 +26,7 @@ async def answer(exchange: Exchange, state: State) -> None:
     act = _ACTS.get((exchange.method, name))
     if act is None:
         raise Refused(405 if any(name == known for _, known in _ACTS) else 404, "No such endpoint of the emulator.")
-    raw = await exchange.body()
+    raw = await exchange.read()
     if name == "journal" and exchange.method == "GET":
         await exchange.respond(_journal(exchange, state), headers=_NDJSON)
         return
@@ -35,7 +35,7 @@ async def answer(exchange: Exchange, state: State) -> None:
 
 
 def _journal(exchange: Exchange, state: State) -> bytes:
-    asked = parse_qs(exchange.scope["query_string"].decode("latin-1"))
+    asked = parse_qs(exchange.query)
     since = asked.get("since", ["0"])[-1]
     if not (since.isascii() and since.isdigit() and len(since) < 16):
         raise invalid("since: Input should be a sequence number")

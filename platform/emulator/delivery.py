@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from emulator import events
+from emulator.exchange import JSON
 from emulator.refusals import Refused
 
 if TYPE_CHECKING:
@@ -18,11 +19,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-]
-_JSON_HEADERS = [(b"content-type", b"application/json")]
+_STREAM = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
 _SILENCE = 600.0
 # An answer without a pace still gives others a turn after so many chunks.
 _TURN = 8
@@ -110,7 +107,7 @@ async def deliver(call: Call) -> None:
 
 
 async def _stream(call: Call) -> None:
-    await call.exchange.start(headers=_STREAM_HEADERS)
+    await call.exchange.start(headers=_STREAM)
     opening = events.start(message_id=call.message_id, model=call.body["model"])
     opening = call.with_usage(opening, call.usage(output_tokens=call.answer.least))
     is_there = await call.say(events.frame({"type": "message_start", "message": opening}))
@@ -173,7 +170,7 @@ async def _whole(call: Call) -> None:
     if call.plan.kind in _OUTCOMES:
         return await _break_whole(call, body)
     if call.plan.kind == "slow":
-        await call.exchange.start(headers=_JSON_HEADERS)
+        await call.exchange.start(headers=JSON)
         call.close("complete" if await call.send(body) else "client_gone")
         return await call.exchange.write(b"", is_last=True)
     call.close("complete")
@@ -193,7 +190,7 @@ async def _generate(call: Call) -> bool:
 
 
 async def _fall_silent(call: Call) -> None:
-    await call.exchange.start(headers=_JSON_HEADERS)
+    await call.exchange.start(headers=JSON)
     await call.exchange.pause(_SILENCE)
     call.close("stalled")
     await call.exchange.write(b"", is_last=True)
@@ -205,7 +202,7 @@ async def _break_whole(call: Call, body: bytes) -> None:
     call.close(_OUTCOMES[kind])
     if kind in ("truncate", "malformed_json"):
         return await call.exchange.respond(half)
-    await call.exchange.start(headers=[*_JSON_HEADERS, (b"content-length", str(len(body)).encode())])
+    await call.exchange.start(headers=JSON, length=len(body))
     await call.exchange.write(half)
     return await call.exchange.sever(with_reset=kind == "drop")
 

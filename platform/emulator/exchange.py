@@ -1,108 +1,164 @@
-"""One HTTP request and its answer, with what plain ASGI leaves to the application."""
+"""One HTTP request and its answer, as the endpoints see it and as uvicorn's protocol expects a cycle to be."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-from emulator.protocol import EXTENSION
 from emulator.refusals import Refused
+from emulator.signals import Signal
+from emulator.state import identity
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from emulator.protocol import Connection
+
+JSON = b"content-type: application/json\r\n"
+_PLAIN = b"content-type: text/plain; charset=utf-8\r\n"
 
 BODY_LIMIT = 32 * 1024 * 1024
 # A body over the limit is read to its end (up to this) and thrown away: a client that is still writing
 # would otherwise see a broken pipe in place of the 413.
 _DISCARD_LIMIT = 8 * BODY_LIMIT
-_JSON = (b"content-type", b"application/json")
-# Shorter pauses are slept through; a client that leaves is noticed at their end.
-_NAP = 0.05
 
 
 class Exchange:
-    """A request under way."""
+    """A request under way.
 
-    def __init__(self, scope: Message, receive: Receive, send: Send, *, request_id: str) -> None:
-        self.scope = scope
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.request_id = request_id
+    uvicorn's protocol feeds `body`, `more_body` and `message_event`, and heeds `response_complete`; `disconnected` and
+    `keep_alive` it sets. Headers to be sent are lines as they go over the wire: all of them are the emulator's own.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        method: str,
+        path: str,
+        query: str,
+        fields: dict[bytes, bytes],
+        keep_alive: bool,
+    ) -> None:
+        self.method, self.path, self.query = method, path, query
+        self.request_id = identity("req")
         self.status = 0
-        self.extra_headers: list[tuple[bytes, bytes]] = []
-        self._receive = receive
-        self._send = send
-        self._watch: asyncio.Task[None] | None = None
+        self.extra_headers = b""
+        self.body = bytearray()
+        self.more_body = True
+        self.message_event = Signal()
+        self.departure = Signal()
+        self.disconnected = False
+        self.response_complete = False
+        self.keep_alive = keep_alive
+        self._connection = connection
+        self._fields = fields
+        self._is_chunked = False
+
+    async def run_asgi(self, app: Callable[[Exchange], Awaitable[None]]) -> None:
+        """Have the request answered; without a whole answer the connection ends."""
+        try:
+            await app(self)
+        finally:
+            if not self.response_complete and not self.disconnected:
+                self._give_up()
 
     def header(self, name: bytes) -> str:
         """Return a request header, or an empty text."""
-        return next((value.decode("latin-1") for key, value in self.scope["headers"] if key == name), "")
+        return self._fields.get(name, b"").decode("latin-1")
 
-    async def body(self) -> bytes:
+    async def read(self) -> bytes:
         """Return the request's body; one over the limit is a 413."""
+        self._invite()
         parts: list[bytes] = []
         size = 0
         while size <= _DISCARD_LIMIT:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
+            await self._hear()
+            if self.disconnected:
                 break
-            size += len(message.get("body", b""))
+            size += len(self.body)
             if size <= BODY_LIMIT:
-                parts.append(message.get("body", b""))
-            if not message.get("more_body"):
+                parts.append(bytes(self.body))
+            self.body.clear()
+            if not self.more_body:
                 break
+        self._connection.flow.resume_reading()
         if size > BODY_LIMIT:
             raise Refused(413, "Request exceeds the maximum size")
         return b"".join(parts)
 
-    async def respond(self, body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        """Send a whole answer, JSON unless the headers say otherwise."""
-        own = [(name.encode(), value.encode("latin-1", "replace")) for name, value in (headers or {}).items()]
-        kind = [] if headers and "content-type" in headers else [_JSON]
-        await self.start(status=status, headers=[*kind, *own, (b"content-length", str(len(body)).encode())])
+    async def respond(self, body: bytes, *, status: int = 200, headers: bytes = JSON) -> None:
+        """Send a whole answer."""
+        await self.start(status=status, headers=headers, length=len(body))
         await self.write(body, is_last=True)
 
-    async def start(self, *, headers: list[tuple[bytes, bytes]], status: int = 200) -> None:
-        """Send the status and the headers."""
+    async def start(self, *, headers: bytes, status: int = 200, length: int | None = None) -> None:
+        """Send the status and the headers; a body of unknown length goes in chunks."""
         self.status = status
-        identity = (b"request-id", self.request_id.encode())
-        everything = [*headers, identity, *self.extra_headers]
-        await self._send({"type": "http.response.start", "status": status, "headers": everything})
+        self._is_chunked = length is None and self.method != "HEAD"
+        lines = [self._connection.opening(status), headers]
+        if length is not None:
+            lines.append(b"content-length: %d\r\n" % length)
+        lines += (b"request-id: %b\r\n" % self.request_id.encode(), self.extra_headers)
+        if not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        if self._is_chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"\r\n")
+        await self._send(b"".join(lines))
 
     async def write(self, body: bytes, *, is_last: bool = False) -> None:
         """Send a part of the body."""
-        await self._send({"type": "http.response.body", "body": body, "more_body": not is_last})
+        if self._is_chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            body += b"0\r\n\r\n" if is_last else b""
+        await self._send(body if self.method != "HEAD" else b"")
+        if is_last and not self.disconnected:
+            self._complete()
 
     async def pause(self, seconds: float) -> bool:
         """Wait, or give others a turn; tell whether the client is still there."""
-        watch = self._watching()
-        if seconds <= _NAP:
-            await asyncio.sleep(max(0.0, seconds))
+        if seconds > 0:
+            await self.departure.wait(seconds=seconds)
         else:
-            await asyncio.wait([watch], timeout=seconds)
-        return not watch.done()
+            await asyncio.sleep(0)
+        return not self.disconnected
 
     async def sever(self, *, with_reset: bool) -> None:
         """End the connection abruptly; what was written before is given the time to leave."""
         if self.status:
             await asyncio.sleep(0.02)
-        self.close()
-        sever = self.scope.get("extensions", {}).get(EXTENSION)
-        if sever is not None:
-            sever(with_reset=with_reset)
+        self.disconnected = True
+        self._connection.sever(with_reset=with_reset)
 
-    def close(self) -> None:
-        """Stop watching for the client."""
-        if self._watch is not None:
-            self._watch.cancel()
+    def _invite(self) -> None:
+        """Tell a client that waits to be told so that its body is welcome."""
+        if self.header(b"expect").lower() == "100-continue" and not self._connection.transport.is_closing():
+            self._connection.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _watching(self) -> asyncio.Task[None]:
-        if self._watch is None:
-            self._watch = asyncio.create_task(self._until_gone())
-        return self._watch
+    async def _hear(self) -> None:
+        """Wait for more of the body, for its end, or for the client's."""
+        if not self.disconnected:
+            self._connection.flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
 
-    async def _until_gone(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    async def _send(self, data: bytes) -> None:
+        flow = self._connection.flow
+        if flow.write_paused and not self.disconnected:
+            await flow.drain()
+        if not self.disconnected:
+            self._connection.transport.write(data)
+
+    def _complete(self) -> None:
+        self.response_complete = True
+        if not self.keep_alive:
+            self._connection.transport.close()
+        self._connection.on_response_complete()
+
+    def _give_up(self) -> None:
+        """End an exchange that a stop of the emulator has cut short."""
+        if not self.status:
+            head = _PLAIN + b"content-length: 21\r\nconnection: close\r\n\r\n"
+            self._connection.transport.write(self._connection.opening(500) + head + b"Internal Server Error")
+        self._connection.transport.close()

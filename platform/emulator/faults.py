@@ -96,8 +96,8 @@ class Plan:
             return
         status, message = REFUSALS[self.fault.kind]
         seconds = self.fault.retry_after
-        headers = {"retry-after": f"{1 if seconds is None else seconds:g}"} if status == 429 or seconds else {}
-        raise Refused(status, message, headers=headers)
+        wait = f"retry-after: {1 if seconds is None else seconds:g}\r\n" if status == 429 or seconds else ""
+        raise Refused(status, message, headers=wait.encode())
 
 
 class Faults:

@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 async def create(exchange: Exchange, state: State, *, key: str) -> None:
     """Answer `POST /v1/messages`."""
-    raw = await exchange.body()
+    raw = await exchange.read()
     body = validation.parse(raw)
     model = validation.check_create(body)
     prompt = read(body, model=model)
@@ -36,7 +36,7 @@ async def create(exchange: Exchange, state: State, *, key: str) -> None:
 async def count_tokens(exchange: Exchange, state: State, *, key: str) -> None:
     """Answer `POST /v1/messages/count_tokens` with the total that `create` would report."""
     del key
-    raw = await exchange.body()
+    raw = await exchange.read()
     body = validation.parse(raw)
     prompt = read(body, model=validation.check_count(body))
     plan = state.faults.plan(raw, path=exchange.path, model=body["model"])
@@ -52,7 +52,7 @@ async def obstruct(exchange: Exchange, plan: Plan, *, latency_ms: float) -> bool
     plan.refuse()
     if plan.kind == "html_502":
         page = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-        await exchange.respond(page, status=502, headers={"content-type": "text/html"})
+        await exchange.respond(page, status=502, headers=b"content-type: text/html\r\n")
         return True
     if plan.kind == "reset":
         await exchange.sever(with_reset=True)

@@ -51,7 +51,7 @@ async def answer(exchange: Exchange, state: State, *, key: str) -> None:
         raise Refused(404, "Not found")
     if "admin" not in key:
         raise Refused(403, "This endpoint needs an Admin API key.")
-    asked = parse_qs(exchange.scope["query_string"].decode("latin-1"))
+    asked = parse_qs(exchange.query)
     days, following = _days(asked)
     by_day: dict[date, list[Entry]] = defaultdict(list)
     for entry in state.journal.entries.values():

@@ -1,15 +1,21 @@
-"""uvicorn's HTTP protocol, which writes once a turn, with one more capability: an application may reset its connection."""
+"""uvicorn's HTTP protocol, with exchanges of the emulator's own: written to once a turn, and severed if a fault says so."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import struct
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from httptools import parse_url
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-EXTENSION = "emulator.sever"
+from emulator.exchange import Exchange
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
 class _Gathering:
@@ -47,26 +53,74 @@ class _Gathering:
             self._transport.write(b"".join(gathered))
 
 
-class SeverableProtocol(HttpToolsProtocol):
-    """Offers `scope["extensions"]["emulator.sever"]`: a call that ends the connection at once."""
+class Connection(HttpToolsProtocol):
+    """Parses requests as uvicorn does and makes an exchange of each, one after the other.
+
+    What uvicorn would put in between (an ASGI scope and its events, the addresses of both ends, websockets) is left out.
+    """
+
+    fields: dict[bytes, bytes]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's is as narrow
         """Write to the connection once a turn."""
-        super().connection_made(cast("asyncio.Transport", _Gathering(transport)))
+        self.connections.add(self)
+        self.transport = cast("asyncio.Transport", _Gathering(transport))
+        self.flow = FlowControl(self.transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the exchange, if there is one, that nobody listens any more."""
+        super().connection_lost(exc)
+        if self.cycle is not None:
+            self._current.departure.set()
 
     def on_message_begin(self) -> None:
-        """Put the capability into the scope of each request."""
-        super().on_message_begin()
-        cast("dict[str, Any]", self.scope)["extensions"] = {EXTENSION: self.sever}
+        """Begin to read a request."""
+        self.url = b""
+        self.fields = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; of several with one name the first counts."""
+        self.fields.setdefault(name.lower(), value)
+
+    def on_headers_complete(self) -> None:
+        """Make an exchange of the request, which is answered when those before it are."""
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        target = parse_url(self.url)
+        exchange = Exchange(
+            self,
+            method=method.decode("ascii"),
+            path=unquote(target.path.decode("ascii")),
+            query=(target.query or b"").decode("latin-1"),
+            fields=self.fields,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+        )
+        is_free = self.cycle is None or self.cycle.response_complete
+        # uvicorn asks nothing of its cycles that an exchange has not.
+        self.cycle = cast("RequestResponseCycle", exchange)
+        if is_free:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def opening(self, status: int) -> bytes:
+        """Return the first lines of an answer: its status and the date."""
+        return STATUS_LINE[status] + b"".join(b"%b: %b\r\n" % pair for pair in self.server_state.default_headers)
 
     def sever(self, *, with_reset: bool) -> None:
         """End the connection without an answer: with a TCP reset, or by closing it in the middle."""
-        self.cycle.disconnected = True
         if with_reset:
             self._linger_zero()
             self.transport.abort()
         else:
             self.transport.close()
+
+    @property
+    def _current(self) -> Exchange:
+        return cast("Exchange", self.cycle)
+
+    def _should_upgrade(self) -> bool:
+        return False
 
     def _linger_zero(self) -> None:
         connection = self.transport.get_extra_info("socket")

@@ -14,27 +14,22 @@ class RateLimits:
     def __init__(self) -> None:
         self._minute = -1
         self._used = 0
-        self._fixed: list[tuple[bytes, bytes]] = []
+        self._fixed = b""
 
-    def headers(self, *, now: float) -> list[tuple[bytes, bytes]]:
-        """Return the headers for a request that arrives now."""
+    def headers(self, *, now: float) -> bytes:
+        """Return the header lines for a request that arrives now."""
         minute = int(now // 60)
         if minute != self._minute:
             self._minute, self._used = minute, 0
             self._fixed = _fixed(minute)
         self._used += 1
-        remaining = str(max(0, _REQUESTS - self._used)).encode()
-        return [*self._fixed, (b"anthropic-ratelimit-requests-remaining", remaining)]
+        remaining = max(0, _REQUESTS - self._used)
+        return b"%banthropic-ratelimit-requests-remaining: %d\r\n" % (self._fixed, remaining)
 
 
-def _fixed(minute: int) -> list[tuple[bytes, bytes]]:
-    reset = datetime.fromtimestamp((minute + 1) * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
-    found = [
-        (b"anthropic-ratelimit-requests-limit", str(_REQUESTS).encode()),
-        (b"anthropic-ratelimit-requests-reset", reset),
-    ]
+def _fixed(minute: int) -> bytes:
+    reset = datetime.fromtimestamp((minute + 1) * 60, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    found = {"requests-limit": _REQUESTS, "requests-reset": reset}
     for name, limit in _TOKENS.items():
-        prefix = b"anthropic-ratelimit-" + name.encode()
-        value = str(limit).encode()
-        found += [(prefix + b"-limit", value), (prefix + b"-remaining", value), (prefix + b"-reset", reset)]
-    return found
+        found |= {f"{name}-limit": limit, f"{name}-remaining": limit, f"{name}-reset": reset}
+    return "".join(f"anthropic-ratelimit-{name}: {value}\r\n" for name, value in found.items()).encode()

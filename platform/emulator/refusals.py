@@ -22,11 +22,11 @@ TYPES = {
 class Refused(Exception):
     """A request that is answered by an error envelope instead of a message."""
 
-    def __init__(self, status: int, message: str, *, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, status: int, message: str, *, headers: bytes = b"") -> None:
         super().__init__(message)
         self.status = status
         self.message = message
-        self.headers = headers or {}
+        self.headers = headers
 
     def envelope(self, *, request_id: str) -> bytes:
         """Return the error body as the API writes it."""
