@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 from kit import control, loops, pg
@@ -24,6 +25,21 @@ WHERE k.id = ANY(%(ids)s) AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR 
 """
 
 
+class Connection(Protocol):
+    """What can be held: whose it is, how it is ended, and how it comes to its end when the process is to stop."""
+
+    @property
+    def caller(self) -> Caller:
+        """Whose it is."""
+
+    @property
+    def retire(self) -> Callable[[], None] | None:
+        """End what has begun and begin nothing more; None for what is one thing only."""
+
+    def end(self) -> None:
+        """End it: its key has lost its validity."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Held:
     caller: Caller
@@ -31,10 +47,10 @@ class _Held:
     retire: Callable[[], None] | None
 
 
-_held: WeakKeyDictionary[asyncio.AbstractEventLoop, set[_Held]] = WeakKeyDictionary()
+_held: WeakKeyDictionary[asyncio.AbstractEventLoop, set[Connection]] = WeakKeyDictionary()
 
 
-def _here() -> set[_Held]:
+def _here() -> set[Connection]:
     loop = asyncio.get_running_loop()
     here = _held.get(loop)
     if here is None:
@@ -50,12 +66,22 @@ def held(caller: Caller, *, end: Callable[[], None], retire: Callable[[], None] 
 
     `retire()` is called when the process is to stop: the connection may end what it has begun.
     """
-    here, one = _here(), _Held(caller, end, retire)
-    here.add(one)
+    one = _Held(caller, end, retire)
+    hold(one)
     try:
         yield
     finally:
-        here.discard(one)
+        let_go(one)
+
+
+def hold(one: Connection) -> None:
+    """Call its `end()` if its caller's key loses its validity, until it is let go."""
+    _here().add(one)
+
+
+def let_go(one: Connection) -> None:
+    """Look after a connection no longer."""
+    _here().discard(one)
 
 
 def retire_all() -> None:
@@ -77,7 +103,7 @@ async def check() -> None:
             one.end()
 
 
-async def _check_forever(here: set[_Held]) -> None:
+async def _check_forever(here: set[Connection]) -> None:
     while True:
         await asyncio.sleep(CHECK_SECONDS)
         try:

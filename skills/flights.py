@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from kit import clock, loops
 from kit.errors import AuthenticationFailed, SkillgateError, Unavailable, UpstreamTimeout
+from kit.pipes import Pipe
 from kit.settings import settings
 from skills import claude, inflight, observing
 from skills.admission import Admitted
@@ -45,7 +46,7 @@ class Flight(ABC, Generic[Said]):
         self.is_heard = False
         self.is_followed = True
         self._finishes_alone = finishes_alone
-        self._queue: asyncio.Queue[Said | None] | None = None  # made when something is said or waited for
+        self._pipe: Pipe[Said] | None = None  # made when something is said or waited for
         self._last: Said | None = None
         self._ending: asyncio.Future[None] | None = None
         self._is_over = False
@@ -91,18 +92,20 @@ class Flight(ABC, Generic[Said]):
     async def events(self) -> AsyncGenerator[Said, None]:
         """Yield what the flight says, to its end; leaving the iteration leaves the flight."""
         try:
-            while (said := await self._unheard.get()) is not None:
-                yield said
+            while not self.unheard.is_over:
+                for said in await self.unheard.hear():
+                    yield said
         finally:
-            self._leave()
+            self.leave()
 
-    async def batches(self) -> AsyncGenerator[list[Said], None]:
-        """Yield the same, as much at a time as has been said."""
+    async def begun(self) -> Said | None:
+        """Wait until the flight says something, and return it: it is heard again. Who waits no longer leaves."""
         try:
-            while batch := self._said(await self._unheard.get()):
-                yield batch
-        finally:
-            self._leave()
+            await self.unheard.ready()
+        except BaseException:
+            self.leave()
+            raise
+        return self.unheard.first
 
     async def ending(self) -> Said | None:
         """Return the last thing the flight says, and let pass what it says before."""
@@ -113,7 +116,14 @@ class Flight(ABC, Generic[Said]):
                 await self._ending
             return self._last
         finally:
-            self._leave()
+            self.leave()
+
+    def leave(self) -> None:
+        """Hear no more; the flight is ended after a grace, unless it finishes alone."""
+        self._follow_no_more()
+        if not self._is_over and not self._finishes_alone:
+            gone = Unavailable("The client left before the run was complete.")
+            asyncio.get_running_loop().call_later(LEAVE_GRACE_SECONDS, self.end, gone)
 
     @abstractmethod
     async def perform(self) -> Said:
@@ -195,47 +205,30 @@ class Flight(ABC, Generic[Said]):
         except Unavailable:
             await _go_on_settling(self.admitted.reservation, closing, until=until)
 
-    async def say(self, said: Said | None) -> None:
+    async def say(self, said: Said) -> None:
         """Tell whoever listens, waiting for a slow reader as long as `STALL_SECONDS`."""
         if not self.is_followed:
             return
-        if not self._unheard.full():
-            self._unheard.put_nowait(said)
-            return
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                await self._unheard.put(said)
-        except TimeoutError:
-            self._leave()
+        if self.unheard.is_full:
+            try:
+                async with asyncio.timeout(STALL_SECONDS):
+                    await self.unheard.room()
+            except TimeoutError:
+                self.leave()
+                return
+        self.unheard.put(said)
 
     @property
-    def _unheard(self) -> "asyncio.Queue[Said | None]":
-        if self._queue is None:
-            self._queue = asyncio.Queue(_QUEUED_EVENTS)
-        return self._queue
-
-    def _said(self, said: Said | None) -> list[Said]:
-        """All that waits in the queue after `said`; the end stays there, to be found next time."""
-        batch: list[Said] = []
-        while said is not None:
-            batch.append(said)
-            if self._unheard.empty():
-                return batch
-            said = self._unheard.get_nowait()
-        if batch:
-            self._unheard.put_nowait(None)
-        return batch
+    def unheard(self) -> Pipe[Said]:
+        """What the flight said and nobody heard yet."""
+        if self._pipe is None:
+            self._pipe = Pipe(_QUEUED_EVENTS)
+        return self._pipe
 
     def _follow_no_more(self) -> None:
         self.is_followed = False
-        while self._queue is not None and not self._queue.empty():
-            self._queue.get_nowait()
-
-    def _leave(self) -> None:
-        self._follow_no_more()
-        if not self._is_over and not self._finishes_alone:
-            gone = Unavailable("The client left before the run was complete.")
-            asyncio.get_running_loop().call_later(LEAVE_GRACE_SECONDS, self.end, gone)
+        if self._pipe is not None:
+            self._pipe.take()
 
     async def _follow(self, pursuit: Pursuit, error: SkillgateError) -> ledger.Reservation:
         """Wait for the next attempt and admit it, or raise why there is none."""
@@ -281,7 +274,7 @@ class Flight(ABC, Generic[Said]):
         self._last = last
         if self._ending is None:
             await self.say(last)
-            await self.say(None)
+            self.unheard.close()
         elif not self._ending.done():
             self._ending.set_result(None)
 

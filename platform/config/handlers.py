@@ -96,26 +96,38 @@ class ApiHandler(ASGIHandler):
 
     async def _send(self, response: HttpResponseBase, request: ApiRequest | None, send: Any) -> None:
         """Send an answer as Django does, with its headers encoded in one go."""
-        handler: Any = self
         answer: Any = response
         content: bytes = b"" if answer.streaming else answer.content
         try:
             head = _head(answer, request, len(content))
-            await send({"type": "http.response.start", "status": answer.status_code, "headers": head})
-            if not answer.streaming:
-                for chunk, is_last in handler.chunk_bytes(content):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
-                return
-            async with aclosing(aiter(answer)) as parts:
-                async for part in parts:
-                    for start in range(0, len(part), handler.chunk_size):
-                        chunk = part[start : start + handler.chunk_size]
-                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body"})
+            start = {"type": "http.response.start", "status": answer.status_code, "headers": head}
+            if answer.streaming:
+                async with aclosing(aiter(answer)) as parts:
+                    await send(start)
+                    await self._send_parts(parts, send)
+            else:
+                await send(start)
+                await self._send_part(content, send, is_last=True)
         finally:
             for close in answer._resource_closers:  # noqa: SLF001 - `close` would send Django's signal as well
                 close()
             answer.closed = True
+
+    async def _send_parts(self, parts: Any, send: Any) -> None:
+        """Send a stream as it comes, and its end with its last part if that is known to be the last."""
+        is_last = False
+        async for part in parts:
+            is_last = getattr(parts, "is_over", False)
+            if part:
+                await self._send_part(part, send, is_last=is_last)
+        if not is_last:
+            await send({"type": "http.response.body"})
+
+    async def _send_part(self, part: bytes, send: Any, *, is_last: bool) -> None:
+        size: int = self.chunk_size
+        for start in range(0, len(part) or 1, size):
+            is_more = not is_last or start + size < len(part)
+            await send({"type": "http.response.body", "body": part[start : start + size], "more_body": is_more})
 
 
 def _head(response: Any, request: ApiRequest | None, length: int) -> list[tuple[bytes, bytes]]:

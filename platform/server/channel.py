@@ -267,9 +267,11 @@ class HardenedChannel(HTTPChannel):
         is_alone = not transport.dataBuffer and not transport._tempDataBuffer  # noqa: SLF001 - what waits before it
         self._unasked += len(data)
         if is_alone and transport.connected and not transport.disconnecting and self._has_room():
-            sent = transport.writeSomeData(data)
-            if isinstance(sent, int):  # else the connection is lost, which the reactor finds out when it writes
-                data = data[sent:]
+            try:
+                sent = transport.socket.send(data)
+            except OSError:  # no room, or the connection is lost, which the reactor finds out when it writes
+                sent = 0
+            data = data[sent:]
         if data:
             transport.write(data)
 

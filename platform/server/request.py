@@ -221,7 +221,13 @@ class HardenedRequest(WebRequest):
             raise ValueError(mismatch)
         if body and not self._disconnected:
             self.sentLength = total
-            self.channel.write(b"%x\r\n%b\r\n" % (len(body), body) if self.chunked else body)
+            self.channel.write(self._chunk(body, is_last=is_last) if self.chunked else body)
+
+    def _chunk(self, body: bytes, *, is_last: bool) -> bytes:
+        if not is_last:
+            return b"%x\r\n%b\r\n" % (len(body), body)
+        self.chunked = 0  # or Twisted would send the end once more, by itself
+        return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
 
     def _scope(self) -> dict[str, Any]:
         has_address = hasattr(self.client, "host") and hasattr(self.client, "port")

@@ -14,6 +14,7 @@ from kit.errors import InvalidRequest, NotAllowed, NotFound, SkillgateError
 from kit.rest import respond
 from skills.analyses import reading, states
 from skills.api.opening import Opened
+from skills.api.sources import Recorded
 from skills.replay import DONE, Frame
 from tenants.keys import Caller
 
@@ -46,7 +47,7 @@ def opened(caller: Caller, public_id: str, *, after: str | None) -> Opened:
         raise NotFound("There is no such analysis.")
     if after is not None and not number(after):
         raise InvalidRequest("`last_event_id` is not the id of an event.", path="/last_event_id")
-    return Opened(_framed(caller, found[1], kind=found[0], after=number(after)))
+    return Opened(Recorded(_framed(caller, found[1], kind=found[0], after=number(after))))
 
 
 def number(text: str | None) -> int:

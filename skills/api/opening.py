@@ -1,7 +1,7 @@
 """How a stream is opened, for every entry point that streams: live, recorded, or found again by its key."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from kit.errors import NotFound, SkillgateError, StreamGap, Unavailable
 from skills import idempotency, replay, runs
 from skills.api import rendering, retries
 from skills.api.frames import Encoder
+from skills.api.sources import Frames, Live, Recorded, Source
 from skills.events import RunEvent
 from skills.idempotency import Claim, Kept, UnderWay
 from skills.replay import Frame, Recording
@@ -18,14 +19,13 @@ from skills.runs import Order, Run
 from tenants.keys import Caller
 
 EVENT_STREAM = "text/event-stream"
-Frames = AsyncGenerator[Frame, None]
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A stream that has begun: its frames, headers that tell about it, and how to end a run that was started for it."""
+    """A stream that has begun: where its frames come from, headers that tell about it, and how to end a run that was started for it."""
 
-    frames: Frames
+    source: Source
     headers: dict[str, str] = field(default_factory=dict)
     end: Callable[[SkillgateError], None] | None = None
     run: Run | None = None
@@ -53,9 +53,10 @@ async def open_stream(order: Order, *, is_resumable: bool) -> Opened:
         recording = await _record(run, order)
     headers = run.admitted.decision.headers()
     if recording is None:
-        live = _live(run, Encoder(public_id(run), request_id=order.request_id, is_resumable=False))
+        live = Live(run, Encoder(public_id(run), request_id=order.request_id, is_resumable=False))
         return Opened(live, headers, run.end, run)
-    return Opened(replay.follow_any(recording, family_id=order.caller.family_id), headers, run.end, run)
+    frames = replay.follow_any(recording, family_id=order.caller.family_id)
+    return Opened(Recorded(frames), headers, run.end, run)
 
 
 async def open_once(order: Order, *, key: str, said: bytes) -> Opened:
@@ -68,7 +69,7 @@ async def open_once(order: Order, *, key: str, said: bytes) -> Opened:
 
 def open_again(caller: Caller, *, run_id: UUID, after: int) -> Opened:
     """Return a recorded stream from after a number on; errors come with the first frame."""
-    return Opened(replay.follow(run_id, family_id=caller.family_id, after=after))
+    return Opened(Recorded(replay.follow(run_id, family_id=caller.family_id, after=after)))
 
 
 def public_id(run: Run) -> str:
@@ -105,9 +106,9 @@ async def _keep(claim: Claim, recording: Recording[RunEvent], run: Run) -> None:
 async def _open_once(order: Order, key: str, said: bytes) -> Opened:
     found = await idempotency.claim(order.caller, key, digest=said)
     if isinstance(found, Kept):
-        return Opened(_kept(found), dict(retries.REPLAYED))
+        return Opened(Recorded(_kept(found)), dict(retries.REPLAYED))
     if isinstance(found, UnderWay):
-        return Opened(_joined(found, order.caller), dict(retries.REPLAYED))
+        return Opened(Recorded(_joined(found, order.caller)), dict(retries.REPLAYED))
     try:
         run = await runs.start(order)
     except BaseException:
@@ -120,15 +121,7 @@ async def _open_once(order: Order, key: str, said: bytes) -> Opened:
         with suppress(Unavailable):  # then a retry has to wait until the run is over
             await idempotency.bind(found, run_id=run.id)
     frames = replay.follow_any(recording, family_id=order.caller.family_id)
-    return Opened(frames, run.admitted.decision.headers(), run.end, run)
-
-
-async def _live(run: Run, encode: Encoder) -> Frames:
-    async with aclosing(run.batches()) as batches:
-        async for batch in batches:
-            for said in batch:
-                for frame in encode(said):
-                    yield frame
+    return Opened(Recorded(frames), run.admitted.decision.headers(), run.end, run)
 
 
 async def _joined(found: UnderWay, caller: Caller) -> Frames:
@@ -148,16 +141,3 @@ async def _kept(answer: Kept) -> Frames:
     frames = answer.content.split(b"\n\n")[:-1]
     for number, content in enumerate(frames, start=1):
         yield Frame(number, content + b"\n\n", is_last=number == len(frames))
-
-
-async def primed(frames: Frames) -> Frames:
-    """Wait for the first frame, so that what goes wrong before it is an ordinary error."""
-    first = await anext(frames)
-
-    async def all_of_them() -> Frames:
-        async with aclosing(frames):
-            yield first
-            async for frame in frames:
-                yield frame
-
-    return all_of_them()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import Self
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -31,28 +32,34 @@ async def stream(request: Request, ask: Ask) -> HttpResponseBase:
         said = idempotency.digest(request.path, request.data)
         return await retries.detached(_once(request, ask, key, said))
     relay = await messages.start(ask)
-    batches = relay.batches()
-    try:
-        first = await anext(batches)
-        if isinstance(first[0], SkillgateError):
-            raise first[0]
-    except BaseException:
-        await batches.aclose()
-        raise
-    return EventStream(_frames(first, batches, request=request), headers=relay.admitted.decision.headers())
+    first = await relay.begun()
+    if isinstance(first, SkillgateError):
+        relay.leave()
+        raise first
+    return EventStream(_Relaying(relay, request), headers=relay.admitted.decision.headers())
 
 
-async def _frames(
-    first: list[Relayed], batches: AsyncGenerator[list[Relayed], None], *, request: Request
-) -> AsyncGenerator[bytes, None]:
-    async with aclosing(batches):
-        yield _joined(first, request=request)
-        async for batch in batches:
-            yield _joined(batch, request=request)
+class _Relaying:
+    """Yields a call's events, all that are there in one piece. `is_over`: what was yielded last is the end."""
 
+    def __init__(self, relay: Relay, request: Request) -> None:
+        self.is_over = False
+        self._relay = relay
+        self._said = relay.unheard
+        self._request = request
 
-def _joined(batch: list[Relayed], *, request: Request) -> bytes:
-    return b"".join([_frame(said, request=request) for said in batch])
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        said = await self._said.hear()
+        self.is_over = self._said.is_over
+        if not said:
+            raise StopAsyncIteration
+        return b"".join([_frame(one, request=self._request) for one in said])
+
+    async def aclose(self) -> None:
+        self._relay.leave()
 
 
 def _frame(said: Relayed, *, request: Request) -> bytes:

@@ -1,46 +1,49 @@
 """Streams as server-sent events: opened by running a skill, continued by the run's id."""
 
-import asyncio
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
 
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 
-from kit import ids, sse
-from kit.errors import AuthenticationFailed, InvalidRequest, SkillgateError
+from kit import ids
+from kit.errors import InvalidRequest
 from kit.middleware import request_id_of
 from kit.rest import AsyncAPIView
 from kit.wire import JSON, put
-from skills import connections, replay
-from skills.api import bodies, documentation, frames, opening, retries, views
-from skills.api.lines import Line
-from skills.api.opening import EVENT_STREAM, Frames, Opened
-from skills.replay import DONE
+from skills import replay
+from skills.api import bodies, documentation, frames, lines, opening, retries, views
+from skills.api.opening import EVENT_STREAM, Opened
 from tenants.api import callers
 from tenants.keys import Caller
 
-log = logging.getLogger(__name__)
-
-_FAREWELL_SECONDS = 0.5
 _HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+
+
+class Body(Protocol):
+    """The pieces of a stream; one that knows which is its last tells by `is_over`."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Return what yields them."""
+
+    async def aclose(self) -> None:
+        """Leave the stream."""
 
 
 class EventStream(StreamingHttpResponse):
     """A response whose body ends, and ends its source, the moment the client leaves."""
 
-    def __init__(self, body: AsyncGenerator[bytes, None], *, headers: Mapping[str, str]) -> None:
+    def __init__(self, body: Body, *, headers: Mapping[str, str]) -> None:
         super().__init__(body, content_type=f"{EVENT_STREAM}; charset=utf-8")
         for name, value in {**_HEADERS, **headers}.items():
             put(self, name, value)
         self._body = body
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        """Hand out the generator itself: wrapped in another it would be closed late."""
-        return self._body
+        """Hand out the body itself: wrapped in a generator it would be closed late."""
+        return aiter(self._body)
 
 
 class SkillStreamView(AsyncAPIView):
@@ -99,28 +102,5 @@ def _after(run_id: str, last_event_id: str) -> int:
 
 async def respond(request: Request, caller: Caller, opened: Opened) -> EventStream:
     """Answer with a stream; what goes wrong before its first frame is raised."""
-    first = await opening.primed(opened.frames)
-    body = relayed(first, caller=caller, request_id=request_id_of(request))
-    return EventStream(body, headers=opened.all_headers())
-
-
-async def relayed(source: Frames, *, caller: Caller, request_id: str | None) -> AsyncGenerator[bytes, None]:
-    """Yield a stream as it is sent, kept alive, to its end or until the caller may hear no more.
-
-    A run of the caller's own ends by itself then and says so; only what others began is cut off.
-    """
-    try:
-        async with aclosing(source), Line(source) as line:
-            with connections.held(caller, end=lambda: _end_soon(line)):
-                async for content in line:
-                    yield content
-    except SkillgateError as error:
-        yield sse.encode("error", error.envelope(request_id=request_id)) + DONE
-    except Exception:
-        log.exception("a stream of request %s broke", request_id)
-        broken = SkillgateError("Something went wrong on our side. Quote the request id if you report it.")
-        yield sse.encode("error", broken.envelope(request_id=request_id)) + DONE
-
-
-def _end_soon(line: Line) -> None:
-    asyncio.get_running_loop().call_later(_FAREWELL_SECONDS, line.cut, AuthenticationFailed())
+    line = await lines.begun(opened.source, caller=caller, request_id=request_id_of(request))
+    return EventStream(line, headers=opened.all_headers())

@@ -145,7 +145,7 @@ class Session:
     async def _relay(self, name: str, opened: Opened) -> None:
         if opened.end is not None:
             self._ends[name] = opened.end
-        async with aclosing(opened.frames) as coming:
+        async with aclosing(opened.source.frames()) as coming:
             async for frame in coming:
                 text = frames.as_text(frame, socket_run=name)
                 if text is not None:

@@ -10,7 +10,7 @@ from typing import Any
 from kit import clock, sse
 from kit.errors import NotAllowed, SkillgateError
 from skills import runs
-from skills.api import opening, streams, views
+from skills.api import lines, opening, views
 from skills.replay import DONE
 from tenants import keys
 
@@ -82,7 +82,6 @@ async def _frames(trial: Trial) -> AsyncGenerator[bytes, None]:
         max_tokens=trial.max_tokens,
     )
     opened = await opening.open_stream(order, is_resumable=False)
-    first = await opening.primed(opened.frames)
-    async with aclosing(streams.relayed(first, caller=caller, request_id=trial.request_id)) as frames:
-        async for content in frames:
+    async with aclosing(await lines.begun(opened.source, caller=caller, request_id=trial.request_id)) as line:
+        async for content in line:
             yield content
