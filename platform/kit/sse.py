@@ -8,6 +8,8 @@ import json
 import re
 from typing import Any
 
+import orjson
+
 from kit.errors import UpstreamFailed
 from kit.values import value
 
@@ -15,7 +17,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 _BOM = codecs.BOM_UTF8.decode()
 _PLAIN = re.compile(r"event: ([^\n]+)\ndata: ([^\n]*)\n\n")  # how nearly all events are written
 _ALL_PLAIN = re.compile(f"(?:{_PLAIN.pattern})+")
-_SEPARATORS = str.maketrans({"\u2028": "\\u2028", "\u2029": "\\u2029", "\x85": "\\u0085"})
+_SEPARATORS = [("\u2028".encode(), rb"\u2028"), ("\u2029".encode(), rb"\u2029"), ("\x85".encode(), rb"\u0085")]
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -40,16 +42,26 @@ def encode(event: str, data: dict[str, Any] | str, *, id: str | None = None) -> 
     head = f"event: {_one_line(event)}\n"
     if id is not None:
         head = f"id: {_one_line(id)}\n{head}"
-    if isinstance(data, str):
-        body = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
-    else:
-        body = _JSON.encode(data).translate(_SEPARATORS)
+    if not isinstance(data, str):
+        return b"%bdata: %b\n\n" % (head.encode("utf-8", "replace"), _json(data))
+    body = data.replace("\r\n", "\n").replace("\r", "\n").replace("\n", "\ndata: ")
     return f"{head}data: {body}\n\n".encode("utf-8", "replace")
 
 
 def comment(text: str = "") -> bytes:
     """Write a comment, which keeps a connection alive and is no event."""
     return f": {_one_line(text)}\n\n".encode("utf-8", "replace")
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    """Write JSON in which nothing looks like a line's end, to whatever reads it."""
+    try:
+        body = orjson.dumps(data)
+    except TypeError:  # an odd text or number
+        body = _JSON.encode(data).encode("utf-8", "replace")
+    for separator, escaped in _SEPARATORS:
+        body = body.replace(separator, escaped)
+    return body
 
 
 def _one_line(text: str) -> str:

@@ -22,6 +22,8 @@ class Encoder:
 
     def __call__(self, said: RunEvent) -> list[Frame]:
         """Return the frames of one event of a run."""
+        if isinstance(said, RunText):
+            return [self._frame("text", {"text": said.text})]
         frames = [self._frame(name, data) for name, data in self._named(said)]
         if isinstance(said, RunCompleted | RunFailed):
             frames.append(Frame(self._number + 1, DONE, is_last=True))
@@ -31,9 +33,7 @@ class Encoder:
         self._number += 1
         return Frame(self._number, sse.encode(name, data, id=f"{self._run_id}-{self._number}"))
 
-    def _named(self, said: RunEvent) -> list[_Named]:
-        if isinstance(said, RunText):
-            return [("text", {"text": said.text})]
+    def _named(self, said: RunStarted | RunCompleted | RunFailed) -> list[_Named]:
         if isinstance(said, RunStarted):
             return [("run.started", self._started(said))]
         if isinstance(said, RunCompleted):
