@@ -4,27 +4,24 @@ A tenant's own key is read when its first call comes and again after a minute or
 """
 
 import asyncio
-import socket
 import ssl
 from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import aiohttp
 import httpx2
 from django.conf import settings
 
 from kit import clock, control, loops
 from kit.errors import Unavailable
 from skills.claude import provider
+from skills.claude.connector import Connector
 from skills.claude.faults import translated
 from skills.claude.provider import Kind, ProviderKey
-from skills.claude.sdk import READ_AHEAD_BYTES, Claude, Sender
+from skills.claude.sdk import Claude, Sender
 from tenants import provider_keys
 from tenants.keys import Caller
 
-_CONNECTIONS = 4_000
-_KEEPALIVE_SECONDS = 30.0
 _COUNTED = ("model", "messages", "system", "tools", "tool_choice", "thinking", "output_config")
 _KNOWN_SECONDS = 60.0
 _MOST_OWN = 1_000
@@ -100,7 +97,7 @@ def _build(kind: Kind) -> Claude:
         max_retries=0,
         timeout=timeouts(),
         open_telemetry=False,
-        http_client=Sender(_connector(), tls=tls(), timeout=timeouts()),
+        http_client=Sender(Connector(tls=tls()), tls=tls(), timeout=timeouts()),
     )
 
 
@@ -108,24 +105,6 @@ def _build(kind: Kind) -> Claude:
 def tls() -> ssl.SSLContext:
     """Return what this process trusts: as the SDK's clients make it, which takes 30 ms, and once for all of them."""
     return httpx2.create_ssl_context()
-
-
-def _connector() -> aiohttp.TCPConnector:
-    """Little is read ahead: a reader of ours that stops may not cost more than some dozens of KiB upstream."""
-    return aiohttp.TCPConnector(
-        limit=_CONNECTIONS,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
-        ssl=tls(),
-        socket_factory=_small_socket,
-    )
-
-
-def _small_socket(address: Any) -> socket.socket:
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family=family, type=kind, proto=protocol)
-    if hasattr(socket, "TCP_WINDOW_CLAMP"):  # not SO_RCVBUF, which counts small packets many times over and stalls
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, 2 * READ_AHEAD_BYTES)
-    return made
 
 
 async def close() -> None:

@@ -33,8 +33,9 @@ from anthropic._vendor.httpx_aiohttp.transport import (
 from multidict import CIMultiDict
 from yarl import URL
 
+from skills.claude.connector import READ_AHEAD_BYTES
+
 _MESSAGES = "/v1/messages"
-READ_AHEAD_BYTES = 8 * 1024
 _PIECE_BYTES = 4 * 1024  # decoded at a time: whoever reads slowly holds no more of decoded events than this
 _FORGED = re.compile(r"[\r\n\0]")
 _OF_THE_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})

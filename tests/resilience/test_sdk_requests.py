@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pytest_django import Settings
 
 from kit.errors import SkillgateError
 from skills.claude import client, faults
+from skills.claude.connector import READ_AHEAD_BYTES
 from skills.claude.provider import ProviderKey
 
 BODY = {"model": "claude-haiku-4-5", "max_tokens": 5, "messages": [{"role": "user", "content": "Hi"}]}
@@ -130,3 +132,32 @@ async def test_no_header_forges_another(settings: Settings) -> None:
             await ours(reference="one\r\nx-api-key: other")
 
     assert listener.heads == []
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_WINDOW_CLAMP"), reason="only Linux bounds what a connection takes in")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_connection_reads_little_ahead_however_its_host_is_given(settings: Settings, host: str) -> None:
+    async with listening(settings) as upstream:
+        settings.ANTHROPIC_BASE_URL = upstream.url.replace("127.0.0.1", host)
+        await ours()
+
+        sender = (await client.client(ProviderKey("platform")))._sender
+        [[(connection, _)]] = sender._connector._conns.values()
+        assert connection.transport is not None
+        used = connection.transport.get_extra_info("socket")
+        clamp = used.getsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP)
+
+    assert (upstream.connections, clamp) == (1, 2 * READ_AHEAD_BYTES)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_host_that_refuses_is_an_error_of_the_sdk(settings: Settings, host: str) -> None:
+    async with listening(settings) as upstream:
+        pass
+    settings.ANTHROPIC_BASE_URL = upstream.url.replace("127.0.0.1", host)
+
+    try:
+        with pytest.raises(anthropic.APIConnectionError):
+            await ours()
+    finally:
+        await client.close()
