@@ -22,7 +22,7 @@ class Block:
     """One content block: its tokens, joined, are its text, its thinking or its tool input."""
 
     kind: str
-    pieces: list[str]
+    pieces: tuple[str, ...]
     citations: list[Json] | None = None
     tool_id: str = ""
     tool_name: str = ""
@@ -164,7 +164,7 @@ def _cut(answer: Answer, limit: int) -> None:
     left = limit
     for position, block in enumerate(answer.blocks):
         if len(block.pieces) > left:
-            del block.pieces[left:]
+            block.pieces = block.pieces[:left]
             block.is_whole = False
             del answer.blocks[position + 1 :]
             answer.stop_reason, answer.stop_sequence, answer.stop_details = "max_tokens", None, None

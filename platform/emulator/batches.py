@@ -141,7 +141,13 @@ def _result(state: State, batch: Batch, request: Json, plan: Any) -> Json:
     )
     state.journal.close(entry, outcome="complete", output_tokens=answered.tokens)
     message = events.message(answered, message_id=identity("msg"), model=body["model"])
-    usage = events.usage(consumed, answered, body=body, output_tokens=answered.tokens)
+    usage = events.usage(
+        consumed,
+        answered,
+        output_tokens=answered.tokens,
+        inference_geo=body.get("inference_geo"),
+        speed=body.get("speed"),
+    )
     return {"type": "succeeded", "message": {**message, "usage": {**usage, "service_tier": "batch"}}}
 
 

@@ -46,7 +46,10 @@ class Call:
     exchange: Exchange
     journal: Journal
     entry: Entry
-    body: Json
+    model: str
+    is_stream: bool
+    inference_geo: str | None
+    speed: str | None
     message_id: str
     answer: Answer
     consumed: Consumed
@@ -72,7 +75,13 @@ class Call:
 
     def usage(self, *, output_tokens: int) -> Json:
         """Return the full usage at a point of the answer."""
-        return events.usage(self.consumed, self.answer, body=self.body, output_tokens=output_tokens)
+        return events.usage(
+            self.consumed,
+            self.answer,
+            output_tokens=output_tokens,
+            inference_geo=self.inference_geo,
+            speed=self.speed,
+        )
 
     async def say(self, frames: bytes) -> bool:
         """Send frames; without a pace or a fault they wait for what follows at once, as a fast connection brings both."""
@@ -100,7 +109,7 @@ class Call:
 async def deliver(call: Call) -> None:
     """Answer a call in the form it asked for."""
     try:
-        await (_stream(call) if call.body.get("stream") else _whole(call))
+        await (_stream(call) if call.is_stream else _whole(call))
     finally:
         # Reached with open books only when this process is being stopped.
         call.close("aborted")
@@ -108,9 +117,7 @@ async def deliver(call: Call) -> None:
 
 async def _stream(call: Call) -> None:
     await call.exchange.start(headers=_STREAM)
-    opening = events.start(message_id=call.message_id, model=call.body["model"])
-    opening = call.with_usage(opening, call.usage(output_tokens=call.answer.least))
-    is_there = await call.say(events.frame({"type": "message_start", "message": opening}))
+    is_there = await call.say(_opening(call))
     breaks_after = call.plan.breaks_after
     sent = 0
     for chunk in events.chunks(call.answer, words=call.words):
@@ -128,6 +135,12 @@ async def _stream(call: Call) -> None:
     if breaks_after is not None:
         return await _break_stream(call)
     return await _end_stream(call)
+
+
+def _opening(call: Call) -> bytes:
+    message = events.start(message_id=call.message_id, model=call.model)
+    message = call.with_usage(message, call.usage(output_tokens=call.answer.least))
+    return events.frame({"type": "message_start", "message": message})
 
 
 async def _end_stream(call: Call) -> None:
@@ -164,7 +177,7 @@ async def _whole(call: Call) -> None:
         return await _fall_silent(call)
     if not await _generate(call):
         return call.close("client_gone")
-    record = events.message(call.answer, message_id=call.message_id, model=call.body["model"])
+    record = events.message(call.answer, message_id=call.message_id, model=call.model)
     record = call.with_usage(record, call.usage(output_tokens=call.answer.tokens))
     body = json.dumps(record).encode()
     if call.plan.kind in _OUTCOMES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from emulator.answers import Answer, Block
@@ -29,7 +30,9 @@ def frame(data: Json) -> bytes:
     return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-def usage(consumed: Consumed, answer: Answer, *, body: Json, output_tokens: int) -> Json:
+def usage(
+    consumed: Consumed, answer: Answer, *, output_tokens: int, inference_geo: str | None, speed: str | None
+) -> Json:
     """Return the usage of a message, with every field that the API has."""
     thinking = answer.thinking_tokens if output_tokens == answer.tokens else 0
     return {
@@ -44,8 +47,8 @@ def usage(consumed: Consumed, answer: Answer, *, body: Json, output_tokens: int)
         "output_tokens_details": {"thinking_tokens": thinking} if thinking else None,
         "server_tool_use": None,
         "service_tier": "standard",
-        "inference_geo": body.get("inference_geo") or "global",
-        "speed": body.get("speed") or "standard",
+        "inference_geo": inference_geo or "global",
+        "speed": speed or "standard",
     }
 
 
@@ -104,7 +107,7 @@ def chunks(answer: Answer, *, words: int) -> Iterator[Chunk]:
         yield Chunk(head + _end(index, block), 0)
 
 
-def _grouped(pieces: list[str], *, words: int) -> Iterator[tuple[str, int]]:
+def _grouped(pieces: tuple[str, ...], *, words: int) -> Iterator[tuple[str, int]]:
     start = seen = 0
     for at, piece in enumerate(pieces):
         if piece[0].isspace():
@@ -141,11 +144,14 @@ def _tool(block: Block) -> Json:
 
 def _start(index: int, block: Block) -> bytes:
     if block.kind == "text":
-        empty: Json = {"type": "text", "text": "", "citations": [] if block.citations else None}
-    elif block.kind == "thinking":
-        empty = {"type": "thinking", "thinking": "", "signature": ""}
-    else:
-        empty = _tool(block)
+        return _start_text(index, is_cited=bool(block.citations))
+    empty: Json = {"type": "thinking", "thinking": "", "signature": ""} if block.kind == "thinking" else _tool(block)
+    return frame({"type": "content_block_start", "index": index, "content_block": empty})
+
+
+@lru_cache(maxsize=64)
+def _start_text(index: int, *, is_cited: bool) -> bytes:
+    empty: Json = {"type": "text", "text": "", "citations": [] if is_cited else None}
     return frame({"type": "content_block_start", "index": index, "content_block": empty})
 
 
@@ -177,4 +183,9 @@ def _end(index: int, block: Block) -> bytes:
     if block.kind == "thinking":
         delta = {"type": "signature_delta", "signature": block.signature}
         frames += frame({"type": "content_block_delta", "index": index, "delta": delta})
-    return frames + frame({"type": "content_block_stop", "index": index})
+    return frames + _stop(index)
+
+
+@lru_cache(maxsize=64)
+def _stop(index: int) -> bytes:
+    return frame({"type": "content_block_stop", "index": index})

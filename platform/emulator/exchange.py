@@ -105,6 +105,7 @@ class Exchange:
         if self._is_chunked:
             lines.append(b"transfer-encoding: chunked\r\n")
         lines.append(b"\r\n")
+        self.extra_headers = b""
         await self._send(b"".join(lines))
 
     async def write(self, body: bytes, *, is_last: bool = False) -> None:

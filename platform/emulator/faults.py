@@ -29,6 +29,7 @@ KINDS = frozenset(REFUSALS) | BREAKS | _OTHERS
 _INLINE_ONLY = frozenset({"words", "chunk_ms"})
 _MARK = b"[[emulator:"
 _INLINE = re.compile(rb"\[\[emulator:([a-z0-9_]{1,20})(?::([^\[\]\s\"\\]{0,40}))?\]\]")
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 _MESSAGES = "/v1/messages"
 
 
@@ -160,7 +161,7 @@ def _with_argument(kind: str, text: str) -> Fault:
 
 
 def _number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\d{1,9}(\.\d{1,6})?", text, re.ASCII) else None
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _contains(raw: bytes, marker: str) -> bool:

@@ -20,17 +20,27 @@ Json = dict[str, Any]
 
 async def create(exchange: Exchange, state: State, *, key: str) -> None:
     """Answer `POST /v1/messages`."""
+    call = await _accept(exchange, state, key=key)
+    if call is not None:
+        await delivery.deliver(call)
+
+
+async def _accept(exchange: Exchange, state: State, *, key: str) -> delivery.Call | None:
+    """Return the call that a request makes, or nothing if it needs no answer any more.
+
+    What the call was made from goes with this frame: a thousand streams do not hold it while they last.
+    """
     raw = await exchange.read()
     body = validation.parse(raw)
     model = validation.check_create(body)
     prompt = read(body, model=model)
     plan = state.faults.plan(raw, path=exchange.path, model=model.id)
     if await obstruct(exchange, plan, latency_ms=state.settings.latency_ms):
-        return
+        return None
     delivery.refuse_unbroken(plan, is_stream=bool(body.get("stream")))
     refusal = plan.kind if plan.kind == "refusal" else None
     answer = answers.compose(prompt, words=plan.words, refusal=refusal)
-    await delivery.deliver(_open(exchange, state, prompt=prompt, answer=answer, plan=plan, key=key))
+    return _open(exchange, state, prompt=prompt, answer=answer, plan=plan, key=key)
 
 
 async def count_tokens(exchange: Exchange, state: State, *, key: str) -> None:
@@ -95,7 +105,10 @@ def _open(
         exchange=exchange,
         journal=state.journal,
         entry=entry,
-        body=body,
+        model=body["model"],
+        is_stream=bool(body.get("stream")),
+        inference_geo=body.get("inference_geo"),
+        speed=body.get("speed"),
         message_id=identity("msg"),
         answer=answer,
         consumed=consumed,

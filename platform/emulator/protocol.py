@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
+from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
-from httptools import parse_url
+from httptools import HttpRequestParser, parse_url
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from emulator.exchange import Exchange
 
 if TYPE_CHECKING:
+    from uvicorn.config import Config
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+    from uvicorn.server import ServerState
+
+_log = logging.getLogger("uvicorn.error")
+# A request of an SDK has some twenty headers; a thousand streams would hold them all.
+_READ = frozenset({b"host", b"expect", b"authorization", b"x-api-key", b"x-client-reference", b"anthropic-beta"})
 
 
 class _Gathering:
@@ -59,7 +67,28 @@ class Connection(HttpToolsProtocol):
     What uvicorn would put in between (an ASGI scope and its events, the addresses of both ends, websockets) is left out.
     """
 
-    fields: dict[bytes, bytes]
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Take what the rest uses: uvicorn's own asks for its loggers, and makes what we leave out, every time."""
+        del app_state
+        self.config, self.server_state = config, server_state
+        self.app = config.loaded_app
+        self.loop = _loop or asyncio.get_running_loop()
+        self.logger = _log
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.connections, self.tasks = server_state.connections, server_state.tasks
+        self.timeout_keep_alive = config.timeout_keep_alive
+        self.timeout_keep_alive_task = None
+        self.pipeline = deque()
+        self.ws_protocol_class = None
+        self.cycle = cast("RequestResponseCycle", None)
+        self.fields: dict[bytes, bytes] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn's is as narrow
         """Write to the connection once a turn."""
@@ -79,8 +108,10 @@ class Connection(HttpToolsProtocol):
         self.fields = {}
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; of several with one name the first counts."""
-        self.fields.setdefault(name.lower(), value)
+        """Keep a header that anybody reads; of several with one name the first counts."""
+        name = name.lower()
+        if name in _READ:
+            self.fields.setdefault(name, value)
 
     def on_headers_complete(self) -> None:
         """Make an exchange of the request, which is answered when those before it are."""

@@ -12,11 +12,13 @@ _PIECE = re.compile(
 )
 # Long texts are counted by slices, so that the list of pieces stays small, and are not worth remembering.
 _SLICE = 65_536
+# Answers up to this length are often the same: a thousand streams share the tokens of one.
+_BRIEF = 4_096
 
 
-def split(text: str) -> list[str]:
+def split(text: str) -> tuple[str, ...]:
     """Return the tokens of a text; joined, they are the text."""
-    return _PIECE.findall(text)
+    return _split_short(text) if len(text) <= _BRIEF else tuple(_PIECE.findall(text))
 
 
 def count(text: str) -> int:
@@ -24,6 +26,11 @@ def count(text: str) -> int:
     if len(text) <= _SLICE:
         return _count_short(text)
     return sum(len(_PIECE.findall(text, start, start + _SLICE)) for start in range(0, len(text), _SLICE))
+
+
+@lru_cache(maxsize=1024)
+def _split_short(text: str) -> tuple[str, ...]:
+    return tuple(_PIECE.findall(text))
 
 
 @lru_cache(maxsize=1024)

@@ -26,10 +26,17 @@ _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _BREAKPOINTS = 4
 
 
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_constant)
+
+
 def parse(raw: bytes) -> Json:
     """Return the JSON object of a request's body."""
     try:
-        body = json.loads(raw, parse_constant=_no_constant)
+        body = _JSON.decode(raw.decode(json.detect_encoding(raw), "surrogatepass"))
         if _LONE_SURROGATE.search(raw):
             json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -37,10 +44,6 @@ def parse(raw: bytes) -> Json:
     if not isinstance(body, dict):
         raise invalid("The request body must be a JSON object.")
     return body
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
 
 
 def check_create(body: Json) -> catalogue.Model:
