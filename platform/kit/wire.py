@@ -83,8 +83,8 @@ def _plain(data: Any) -> bytes:
         return encode(data)
 
 
-class JSONAnswer(HttpResponse):
-    """JSON with headers of our own making: Django's way is made for what strangers put into headers.
+class Plain:
+    """What answers with headers of our own making have in common: Django's way is made for what strangers put into them.
 
     A server checks them once more for line breaks.
     """
@@ -93,17 +93,24 @@ class JSONAnswer(HttpResponse):
     _reason_phrase = None
     _handler_class = None
     closed = False
-    cookies: Any = MappingProxyType({})  # no answer in JSON sets one
+    cookies: Any = MappingProxyType({})  # none of them sets one
+    headers: Any
+
+    def __init__(self, *, status: int, headers: Mapping[str, str]) -> None:
+        """Put together what Django's constructor would."""
+        self.status_code = status
+        self._resource_closers: list[Any] = []
+        self.headers = ResponseHeaders.__new__(ResponseHeaders)
+        self.headers._store = {name.lower(): (name, value) for name, value in headers.items()}  # noqa: SLF001 - as in `put`
+
+
+class JSONAnswer(Plain, HttpResponse):
+    """JSON, and what goes with it."""
 
     def __init__(self, data: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        """Put together what Django's two constructors would, and write `data` as JSON."""
-        self.status_code = status
+        """Write `data` as JSON."""
+        super().__init__(status=status, headers={"Content-Type": JSON, **(headers or {})})
         self._container = [_plain(data)]
-        self._resource_closers: list[Any] = []
-        stored: Any = ResponseHeaders.__new__(ResponseHeaders)
-        self.headers = stored
-        named = {"Content-Type": JSON, **(headers or {})}
-        stored._store = {name.lower(): (name, value) for name, value in named.items()}  # noqa: SLF001 - as in `put`
 
 
 def put(response: HttpResponseBase, name: str, value: str) -> None:

@@ -12,14 +12,18 @@ from kit import ids
 from kit.errors import InvalidRequest
 from kit.middleware import request_id_of
 from kit.rest import AsyncAPIView
-from kit.wire import JSON, put
+from kit.wire import JSON, Plain
 from skills import replay
 from skills.api import bodies, documentation, frames, lines, opening, retries, views
 from skills.api.opening import EVENT_STREAM, Opened
 from tenants.api import callers
 from tenants.keys import Caller
 
-_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+_HEADERS = {
+    "Content-Type": f"{EVENT_STREAM}; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",
+}
 
 
 class Body(Protocol):
@@ -32,13 +36,12 @@ class Body(Protocol):
         """Leave the stream."""
 
 
-class EventStream(StreamingHttpResponse):
+class EventStream(Plain, StreamingHttpResponse):
     """A response whose body ends, and ends its source, the moment the client leaves."""
 
     def __init__(self, body: Body, *, headers: Mapping[str, str]) -> None:
-        super().__init__(body, content_type=f"{EVENT_STREAM}; charset=utf-8")
-        for name, value in {**_HEADERS, **headers}.items():
-            put(self, name, value)
+        super().__init__(status=200, headers={**_HEADERS, **headers})
+        self.is_async = True
         self._body = body
 
     def __aiter__(self) -> AsyncIterator[bytes]:

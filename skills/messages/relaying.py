@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kit import clock, ids, loops
+from kit import clock, ids
 from kit.errors import SkillgateError, Unavailable, UpstreamFailed
 from skills import claude, guardrails
 from skills.admission import Admitted, admit, screened
@@ -107,6 +107,7 @@ class Relay(Flight[Relayed]):
         self._guard = guard
         self._stop = StreamEvent(type="message_stop", data={"type": "message_stop"}, raw='{"type":"message_stop"}')
         self._said_at: float | None = None
+        self._silence: asyncio.TimerHandle | None = None
         self._whole: Accumulation | None = None
         self._unreadable: UpstreamFailed | None = None
 
@@ -122,12 +123,13 @@ class Relay(Flight[Relayed]):
 
     async def perform(self) -> Relayed:
         """Relay everything up to the end."""
-        pings = None if self._whole else loops.start(self._ping(), name=f"pings of {self.admitted.call_id}")
+        if self._whole is None:
+            self._mind_silence()
         try:
             await self.pursue(self._body, self.admitted.reservation)
         finally:
-            if pings is not None:
-                pings.cancel()
+            if self._silence is not None:
+                self._silence.cancel()
         if self._guard is not None:
             self._guard.last()
         return self._stop
@@ -174,10 +176,10 @@ class Relay(Flight[Relayed]):
             return [event]
         return [StreamEvent(str(data["type"]), data, raw=json.dumps(data, ensure_ascii=False)) for data in changed]
 
-    async def _ping(self) -> None:
+    def _mind_silence(self) -> None:
         """Keep the connection alive through Claude's silences, once the answer has begun: until then it can be refused."""
-        while True:
-            await asyncio.sleep(PING_SECONDS / 3)
-            if self._said_at is not None and clock.monotonic() - self._said_at >= PING_SECONDS:
-                self._said_at = clock.monotonic()
-                await self.say(PING)
+        if self._said_at is not None and clock.monotonic() - self._said_at >= PING_SECONDS:
+            self._said_at = clock.monotonic()
+            if self.is_followed and not self.unheard.is_full:
+                self.unheard.put(PING)
+        self._silence = asyncio.get_running_loop().call_later(PING_SECONDS / 3, self._mind_silence)
