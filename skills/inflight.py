@@ -151,9 +151,8 @@ async def beat() -> None:
             run = here.runs.get(leases[event_id].call_id)
             if verdict == "inactive" and run is not None:
                 run.end(AuthenticationFailed())
-    await _end_inactive(
-        [run for call_id, run in runs.items() if call_id not in {one.call_id for one in leases.values()}]
-    )
+    attempted = {one.call_id for one in leases.values()}
+    await _end_inactive([run for call_id, run in runs.items() if call_id not in attempted])
     await limits.renew([(run.caller.family_id, call_id) for call_id, run in runs.items()])
 
 
