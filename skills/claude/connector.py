@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -24,6 +24,8 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, *, tls: ssl.SSLContext) -> None:
         super().__init__(limit=_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS, ssl=tls, socket_factory=_socket_for)
+        line: type[ResponseHandler] = _Line
+        self._factory = partial(line, loop=self._loop)
 
     async def _create_connection(
         self,
@@ -49,6 +51,29 @@ class Connector(aiohttp.TCPConnector):
             raise
         _, protocol = await self._loop.create_connection(self._factory, sock=made)
         return protocol
+
+
+class _Line(ResponseHandler):
+    """aiohttp's end of a connection; for each piece that comes it would set a timer anew and ask the parser for more."""
+
+    _heard_at = 0.0
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
+        """Read on, if reading was paused: else nothing waits in the parser."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    def _reschedule_timeout(self) -> None:
+        self._heard_at = self._loop.time()
+        if self._read_timeout_handle is None:
+            super()._reschedule_timeout()
+
+    def _on_read_timeout(self) -> None:
+        left = self._heard_at + (self._read_timeout or 0.0) - self._loop.time()
+        if left > 0:
+            self._read_timeout_handle = self._loop.call_later(left, self._on_read_timeout)
+        else:
+            super()._on_read_timeout()
 
 
 @lru_cache(maxsize=16)

@@ -42,6 +42,14 @@ async def test_an_answer_that_falls_silent(bench: Bench, settings: Settings) -> 
     assert [event["state"] for event in await events()] == ["estimated"]
 
 
+async def test_an_answer_that_keeps_coming_is_not_silent(bench: Bench, settings: Settings) -> None:
+    settings.CLAUDE_SILENCE_SECONDS = 0.5
+
+    await bench.ask("Hello [[emulator:words:40]] [[emulator:chunk_ms:100]]")
+
+    assert [event["state"] for event in await events()] == ["settled"]
+
+
 async def test_an_answer_that_does_not_end(bench: Bench, settings: Settings) -> None:
     settings.CLAUDE_TOTAL_SECONDS = 1.0
 
