@@ -50,7 +50,7 @@ class ApiHandler(ASGIHandler):
                 body = await _whole_body(first, receive, handler)
             except RequestAborted:
                 return
-        leaving = _Leaving(receive)
+        leaving = _Leaving(scope, receive)
         try:
             request, refusal = handler.create_request(scope, body)
             response = refusal if request is None else await self._respond(request)
@@ -164,10 +164,14 @@ def _known(path: str) -> tuple[ResolverMatch, bool]:
 
 
 class _Leaving:
-    """Cancels the task that made it when the client leaves; what is answered at once is not worth a listener."""
+    """Cancels the task that made it when the client leaves; what is answered at once is not worth a listener.
 
-    def __init__(self, receive: Any) -> None:
+    Our own server calls back by an extension; with others a task of its own waits for the message.
+    """
+
+    def __init__(self, scope: Any, receive: Any) -> None:
         self._receive = receive
+        self._when_left = scope.get("extensions", {}).get("skillgate.leaving")
         self._answering: asyncio.Task[Any] | None = asyncio.current_task()
         self._listening: asyncio.Task[None] | None = None
         self._begin = asyncio.get_running_loop().call_later(_AT_ONCE_SECONDS, self._listen)
@@ -184,12 +188,21 @@ class _Leaving:
         if self._listening is not None:
             self._listening.cancel()
             self._listening = None
+        if self._when_left is not None:
+            self._when_left(None)
 
     def _listen(self) -> None:
-        self._listening = asyncio.create_task(self._wait())
+        if self._when_left is None:
+            self._listening = asyncio.create_task(self._wait())
+        else:
+            self._when_left(self._cancel)
 
     async def _wait(self) -> None:
         message = await self._receive()
-        if message["type"] == "http.disconnect" and self._answering is not None:
+        if message["type"] == "http.disconnect":
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if self._answering is not None:
             self._is_told = True
             self._answering.cancel()

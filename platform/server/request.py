@@ -12,7 +12,7 @@ import io
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -52,6 +52,7 @@ class HardenedRequest(WebRequest):
         self._is_body_read = False
         self._has_left = False
         self._left: asyncio.Event | None = None  # made for who waits for it
+        self._tell_left: Callable[[], None] | None = None
 
     __hash__ = object.__hash__  # daphne's are the same, in two calls
     __eq__ = object.__eq__
@@ -117,6 +118,14 @@ class HardenedRequest(WebRequest):
         self._has_left = True
         if self._left is not None:
             self._left.set()
+        if self._tell_left is not None:
+            self._tell_left()
+
+    def when_left(self, tell: Callable[[], None] | None) -> None:
+        """Have `tell` called when the client leaves, or at once if it has: no task need wait for the message."""
+        self._tell_left = tell
+        if tell is not None and self._has_left:
+            tell()
 
     def connectionLost(self, reason: Any) -> None:
         self.send_disconnect()
@@ -240,6 +249,7 @@ class HardenedRequest(WebRequest):
             "raw_path": self.path,
             "root_path": self.server.root_path,
             "scheme": "http",
+            "extensions": {"skillgate.leaving": self.when_left},
             "query_string": self.uri.partition(b"?")[2],
             "headers": [
                 (name.lower(), value)
