@@ -24,8 +24,8 @@ class Connector(aiohttp.TCPConnector):
 
     def __init__(self, *, tls: ssl.SSLContext) -> None:
         super().__init__(limit=_CONNECTIONS, keepalive_timeout=_KEEPALIVE_SECONDS, ssl=tls, socket_factory=_socket_for)
-        line: type[ResponseHandler] = _Line
-        self._factory = partial(line, loop=self._loop)
+        end: type[ResponseHandler] = _End
+        self._factory = partial(end, loop=self._loop)
 
     async def _create_connection(
         self,
@@ -53,7 +53,7 @@ class Connector(aiohttp.TCPConnector):
         return protocol
 
 
-class _Line(ResponseHandler):
+class _End(ResponseHandler):
     """aiohttp's end of a connection; for each piece that comes it would set a timer anew and ask the parser for more."""
 
     _heard_at = 0.0
