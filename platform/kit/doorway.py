@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from kit import heap, loops
 
 PER_TURN = 4
-UNTENDED_SECONDS = 2.0  # from when a crowd comes in; one that lasts longer leaves garbage like any other
+UNTENDED_SECONDS = 10.0  # from when a crowd comes in; much of what it began has ended then, and is not looked through
 
 _has_entered: ContextVar[bool] = ContextVar("has_entered", default=False)
 

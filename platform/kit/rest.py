@@ -4,7 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, wraps
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -154,6 +154,7 @@ class AsyncAPIView(APIView):
             return response
         final = self.finalize_response(self.request, response, *self.args, **self.kwargs)
         content = final.rendered_content
+        cast("Any", final).renderer_context.clear()  # it holds the response, which holds it
         plain = HttpResponse(content, status=final.status_code, headers=dict(final.headers))
         if "Content-Type" not in final.headers:
             del plain.headers["Content-Type"]

@@ -1,19 +1,22 @@
 """The API's edge: what goes in is strict JSON, what comes out is JSON in one envelope, and nothing hops threads."""
 
+import gc
 import json
 import logging
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
 import asgiref.sync
 import pytest
-from django.test import AsyncClient, override_settings
+from django.test import AsyncClient, AsyncRequestFactory, override_settings
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.exceptions import MethodNotAllowed
 
 from kit import wire
 from kit.errors import NotFound
+from kit.rest import AsyncAPIView
 from tests.kit import rest_urls
 
 MIDDLEWARE = ["kit.middleware.request_ids", "django.middleware.common.CommonMiddleware"]
@@ -338,3 +341,20 @@ def test_only_refusals_are_translated() -> None:
     translated = wire.as_error(MethodNotAllowed("GET"))
     assert translated is not None
     assert translated.status == 405
+
+
+async def test_what_answered_is_gone_with_its_answer_an_error_too() -> None:
+    views: list[weakref.ref[AsyncAPIView]] = []
+
+    class Refusing(AsyncAPIView):
+        async def get(self, _: Any) -> None:
+            views.append(weakref.ref(self))
+            raise NotFound("There is nothing here.")
+
+    gc.disable()  # what only the collector finds would be found by chance
+    try:
+        response = await Refusing.as_view()(AsyncRequestFactory().get("/v1/refusing"))
+        assert response.status_code == 404
+        assert [view() for view in views] == [None]
+    finally:
+        gc.enable()
