@@ -1,14 +1,17 @@
 """Items that arrive together go together: a batch that closes by itself.
 
 While one batch is being flushed the next gathers; an item that arrives when nothing is under
-way is flushed at once, so an idle lane adds no wait. The queue is bounded and has a deadline.
+way is flushed in the next turn of the loop, with what came until then, so an idle lane adds no
+wait. Where items have lately come one by one, it is sent before that, in the turn that brings it.
+The queue is bounded and has a deadline.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import islice
 from math import inf
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kit import clock
 from kit.errors import Unavailable
@@ -16,7 +19,9 @@ from kit.metrics import Counter, Histogram
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Told = Callable[[Result | Exception], None]
 Batch = dict[asyncio.Future[Result], tuple[Item, float, float]]  # since when each waits, and until when
+Flushing = asyncio.Future[Any] | None  # the task that does it; of an item sent at once what will be its result
 
 BATCH_SIZE = Histogram(
     "skillgate_batch_items", "Items flushed together.", ["lane"], buckets=(1, 2, 5, 10, 20, 50, 100, 200)
@@ -36,9 +41,11 @@ class Lane(Generic[Item, Result]):
     """One queue whose items are flushed in order, a batch at a time.
 
     `flush` answers each item, in order, with a result or an exception; what it raises itself
-    goes to every item of the batch. `abandoned` is told of an item that was flushed with a
-    result nobody waited for any more. A flush that takes longer than `patience` seconds does not
-    hold up the lane: it goes on beside the next one, as long as at most `most_stuck` do so.
+    goes to every item of the batch. `at_once` sends one item right now and tells of its outcome
+    in a later turn, or returns False and leaves it to `flush`. `abandoned` is told of an item that
+    was flushed with a result nobody waited for any more. A flush that takes longer than `patience`
+    seconds does not hold up the lane: it goes on beside the next one, as long as at most
+    `most_stuck` do so.
     """
 
     def __init__(
@@ -47,6 +54,7 @@ class Lane(Generic[Item, Result]):
         flush: Callable[[list[Item]], Awaitable[list[Result | Exception]]],
         *,
         abandoned: Callable[[Item, Result], None],
+        at_once: Callable[[Item, Told[Result]], bool] | None = None,
         most_items: int,
         most_waiting: int,
         patience: float = 3.0,
@@ -55,17 +63,19 @@ class Lane(Generic[Item, Result]):
         self._name = name
         self._flush = flush
         self._abandoned = abandoned
+        self._at_once = at_once
         self._most_items = most_items
         self._most_waiting = most_waiting
         self._patience = patience
         self._most_stuck = most_stuck
         self._loop = asyncio.get_running_loop()
         self._queue: Batch[Result, Item] = {}
-        self._under_way: dict[asyncio.Task[None] | None, Batch[Result, Item]] = {}
-        self._awaited: asyncio.Task[None] | None = None  # the flush that the next one waits for
+        self._under_way: dict[Flushing, Batch[Result, Item]] = {}
+        self._awaited: Flushing = None  # the flush that the next one waits for
         self._awaited_until = inf
         self._watch: asyncio.TimerHandle | None = None  # one for all deadlines: it goes off at the earliest
         self._watches_until = inf
+        self._is_calm = at_once is not None  # the last one came alone, and nothing came after it
         self._size = BATCH_SIZE.labels(name)
         self._wait = BATCH_WAIT.labels(name)
 
@@ -95,11 +105,13 @@ class Lane(Generic[Item, Result]):
             answer.set_exception(full)
             return answer
         now = clock.monotonic()
-        self._queue[answer] = item, now, now + within
-        if now + within < self._watches_until:
-            self._watch_until(now + within, now=now)
-        if self._awaited is None:
-            self._go_on()
+        until = now + within
+        if until < self._watches_until:
+            self._watch_until(until, now=now)
+        if not (self._is_calm and self._is_sent_at_once(item, answer, now=now, until=until)):
+            self._queue[answer] = item, now, until
+            if self._awaited is None:
+                self._go_on()
         return answer
 
     def forgo(self, item: Item, answer: "asyncio.Future[Result]") -> None:
@@ -141,6 +153,16 @@ class Lane(Generic[Item, Result]):
             late.may_be_done = is_under_way
             answer.set_exception(late)
 
+    def _is_sent_at_once(self, item: Item, answer: "asyncio.Future[Result]", *, now: float, until: float) -> bool:
+        if self._at_once is None or self._under_way or self._queue:
+            return False
+        batch = {answer: (item, now, until)}
+        if not self._at_once(item, partial(self._end, answer, batch)):
+            return False
+        self._begin(answer, batch, now=now)
+        self._loop.call_soon(self._observe, 1, 0.0)
+        return True
+
     def _go_on(self) -> None:
         """Flush what waits, unless a flush is waited for or too many are stuck."""
         if self._queue and self._awaited is None and len(self._under_way) <= self._most_stuck:
@@ -149,30 +171,34 @@ class Lane(Generic[Item, Result]):
 
     async def _deliver(self) -> None:
         """Flush a batch of all that came in the turn of the loop that began with its first item."""
-        flushing, now = self._awaited, clock.monotonic()
-        batch = self._under_way[flushing] = dict(islice(self._queue.items(), self._most_items))
+        flushing = self._awaited
+        batch = dict(islice(self._queue.items(), self._most_items))
         for answer in batch:
             del self._queue[answer]
-        self._awaited_until = now + self._patience
-        if self._awaited_until < self._watches_until:
-            self._watch_until(self._awaited_until, now=now)
+        now = clock.monotonic()
+        self._begin(flushing, batch, now=now)
         outcomes: list[Result | Exception] = []  # it stays so when cancelled
         try:
             if batch:  # or else all of it was cancelled meanwhile
                 _, since, _ = next(iter(batch.values()))
-                self._wait.observe(now - since)
-                self._size.observe(len(batch))
+                self._loop.call_soon(self._observe, len(batch), now - since)  # once it is sent
                 outcomes = await self._flush([item for item, _, _ in batch.values()])
         except Exception as fault:  # noqa: BLE001 - whatever went wrong belongs to the callers that wait for it
             outcomes = [fault] * len(batch)
         finally:
-            self._answer(batch, outcomes or [Unavailable("The process is stopping. Try again.")] * len(batch))
-            del self._under_way[flushing]
-            if self._awaited is flushing:
-                self._awaited, self._awaited_until = None, inf
-            self._go_on()
+            self._end(flushing, batch, *(outcomes or [Unavailable("The process is stopping. Try again.")] * len(batch)))
 
-    def _answer(self, batch: Batch[Result, Item], outcomes: list[Result | Exception]) -> None:
+    def _begin(self, flushing: Flushing, batch: Batch[Result, Item], *, now: float) -> None:
+        self._under_way[flushing] = batch
+        self._awaited, self._awaited_until = flushing, now + self._patience
+        if self._awaited_until < self._watches_until:
+            self._watch_until(self._awaited_until, now=now)
+
+    def _observe(self, items: int, waited: float) -> None:
+        self._wait.observe(waited)
+        self._size.observe(items)
+
+    def _end(self, flushing: Flushing, batch: Batch[Result, Item], *outcomes: Result | Exception) -> None:
         for (answer, (item, _, _)), outcome in zip(batch.items(), outcomes, strict=True):
             if answer.done():
                 if not isinstance(outcome, Exception):
@@ -181,3 +207,9 @@ class Lane(Generic[Item, Result]):
                 answer.set_exception(outcome)
             else:
                 answer.set_result(outcome)
+        del self._under_way[flushing]
+        if self._awaited is flushing:
+            self._awaited, self._awaited_until = None, inf
+        self._is_calm = self._at_once is not None and len(batch) == 1 and not self._queue
+        if self._queue:
+            self._go_on()

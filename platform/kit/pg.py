@@ -8,8 +8,8 @@ in time, callers get `Unavailable` and nothing has happened.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connections
@@ -26,13 +26,23 @@ from kit.statements import Connection, Statement
 Cursor = AsyncCursor[DictRow]
 Pool = AsyncConnectionPool[Connection]
 Answer = TypeVar("Answer")
+Told = Callable[[list[DictRow] | Exception], None]
 
-_pools: WeakKeyDictionary[asyncio.AbstractEventLoop, Pool] = WeakKeyDictionary()
+
+class _Own:
+    """What an event loop has of Postgres."""
+
+    def __init__(self) -> None:
+        self.pool: Pool | None = None
+        self.at_hand: list[tuple[Connection, float]] = []  # and since when they are out of the pool
+        self.asked: dict[Connection, Told] = {}  # at once, and who is told
+
+
+_own = loops.Own(_Own)
 _STATEMENT_TIMEOUT_MS = 15_000
 ANSWER_SECONDS = 2.5
 _TRACED_CHARACTERS = 500
 _AT_HAND_SECONDS = 60.0
-_at_hand: loops.Own[list[tuple[Connection, float]]] = loops.Own(list)  # and since when they are out of the pool
 _left: set[asyncio.Future[Any]] = set()
 _UNREACHABLE = "The database cannot be reached right now; nothing was done. Try again."
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout, PoolClosed)
@@ -48,10 +58,9 @@ def conninfo() -> dict[str, Any]:
 
 async def pool() -> Pool:
     """Return the running loop's pool, opened on first use."""
-    loop = asyncio.get_running_loop()
-    found = _pools.get(loop)
-    if found is None:
-        found = AsyncConnectionPool(
+    own = _own.here()
+    if own.pool is None:
+        own.pool = AsyncConnectionPool(
             connection_class=Connection,
             kwargs={
                 **conninfo(),
@@ -67,20 +76,25 @@ async def pool() -> Pool:
             open=False,
             name="skillgate",
         )
-        _pools[loop] = found
         loops.at_close(close, name="postgres pool")
-        await found.open(wait=False)
-    return found
+        await own.pool.open(wait=False)
+    return own.pool
 
 
 async def close() -> None:
-    """Close the running loop's pool, if it has one."""
-    found = _pools.pop(asyncio.get_running_loop(), None)
-    if found is not None:
-        for lent, _ in _at_hand.here():
-            await found.putconn(lent)
-        _at_hand.here().clear()
-        await found.close()
+    """Close the running loop's pool, if it has one; who asked at once and is not answered yet is told so."""
+    own = _own.here()
+    found, own.pool = own.pool, None
+    if found is None:
+        return
+    lent, asked = [*(one for one, _ in own.at_hand), *own.asked], list(own.asked.values())
+    own.at_hand.clear()
+    own.asked.clear()
+    for told in asked:
+        told(_unreachable(PoolClosed("the pool was closed")))
+    await found.close()
+    for one in lent:
+        await found.putconn(one)  # which closes it
 
 
 @asynccontextmanager
@@ -99,7 +113,7 @@ async def connection() -> AsyncIterator[Connection]:
         finally:
             await found.putconn(lent)
     except _LOST as lost:
-        raise Unavailable(_UNREACHABLE) from lost
+        raise _unreachable(lost) from lost
 
 
 async def _lent(found: Pool) -> Connection:
@@ -132,20 +146,54 @@ async def execute(query: str, parameters: Any = None) -> int:
 async def ask(statement: Statement, *parameters: bytes | None) -> list[DictRow]:
     """Run a statement that is asked all the time and return its rows, for as long as it takes."""
     try:
-        with _traced(statement.query.decode()):
+        with _traced(statement.query):
             found = await pool()
             lent, since = await _taken(found)
             try:
                 return await lent.ask(statement, parameters)
             finally:
-                await _put_back(found, lent, since=since)
+                if not _keep(_own.here(), found, lent, since=since):
+                    await found.putconn(lent)  # which closes it where the pool was closed meanwhile
     except _LOST as lost:
-        raise Unavailable(_UNREACHABLE) from lost
+        raise _unreachable(lost) from lost
+
+
+def ask_at_once(statement: Statement, *parameters: bytes | None, told: Told) -> bool:
+    """Send a statement right now, and have `told` hear in a later turn of the loop what `ask` returns or raises.
+
+    Where anything would have to be waited for before, nothing is sent and it returns False: then `ask`.
+    """
+    own = _own.here()
+    if not own.at_hand or traces.is_on():
+        return False
+    lent, since = own.at_hand[-1]
+    try:
+        is_sent = lent.send(statement, parameters, partial(_hear, own, lent, since, told))
+    except psycopg.OperationalError:  # the server hung up while nobody asked
+        return False
+    if is_sent:
+        own.at_hand.pop()
+        own.asked[lent] = told
+    return is_sent
+
+
+def _hear(own: _Own, lent: Connection, since: float, told: Told, answer: list[DictRow] | Exception) -> None:
+    if own.pool is None or own.asked.pop(lent, None) is None:
+        return  # the pool was closed, and has told
+    if not _keep(own, own.pool, lent, since=since):
+        loops.start(own.pool.putconn(lent), name="give a connection back")
+    told(_unreachable(answer) if isinstance(answer, _LOST) else answer)
+
+
+def _unreachable(lost: Exception) -> Unavailable:
+    unreachable = Unavailable(_UNREACHABLE)
+    unreachable.__cause__ = lost
+    return unreachable
 
 
 async def _taken(found: Pool) -> tuple[Connection, float]:
     """Take a connection that is at hand, or else from the pool, and say since when it has been out of that."""
-    at_hand = _at_hand.here()
+    at_hand = _own.here().at_hand
     while at_hand:
         lent, since = at_hand.pop()
         if not lent.closed:
@@ -154,14 +202,13 @@ async def _taken(found: Pool) -> tuple[Connection, float]:
     return await _lent(found), clock.monotonic()
 
 
-async def _put_back(found: Pool, lent: Connection, *, since: float) -> None:
+def _keep(own: _Own, found: Pool, lent: Connection, *, since: float) -> bool:
     """Keep a connection at hand, a quarter of the pool and a minute at most: the pool's own way is fifty calls long."""
-    at_hand = _at_hand.here()
     is_fit = lent.pgconn.transaction_status == TransactionStatus.IDLE and clock.monotonic() - since < _AT_HAND_SECONDS
-    if is_fit and not found.closed and len(at_hand) < settings.POOL_MAX_CONNECTIONS // 4:
-        at_hand.append((lent, since))
-    else:
-        await found.putconn(lent)  # which closes it where the pool was closed meanwhile
+    if not is_fit or own.pool is not found or len(own.at_hand) >= settings.POOL_MAX_CONNECTIONS // 4:
+        return False
+    own.at_hand.append((lent, since))
+    return True
 
 
 async def _run(query: str, parameters: Any, read: Callable[[Cursor], Awaitable[Answer]]) -> Answer:
@@ -174,10 +221,11 @@ async def _rowcount(cursor: Cursor) -> int:
     return cursor.rowcount
 
 
-def _traced(query: str) -> Any:
+def _traced(query: str | bytes) -> Any:
     if not traces.is_on():
         return traces.span("")
-    said = " ".join(query.split())[:_TRACED_CHARACTERS]  # parameters stand apart: no value is in it
+    text = query.decode() if isinstance(query, bytes) else query
+    said = " ".join(text.split())[:_TRACED_CHARACTERS]  # parameters stand apart: no value is in it
     operation = said.partition(" ")[0].upper()
     facts: dict[str, Any] = {
         "db__system__name": "postgresql",

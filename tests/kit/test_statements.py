@@ -4,6 +4,7 @@ import asyncio
 
 import psycopg
 import pytest
+from psycopg.rows import DictRow
 from pytest_django import Settings
 
 from kit import clock, pg
@@ -105,13 +106,13 @@ async def test_a_connection_is_at_hand_for_a_minute(monkeypatch: pytest.MonkeyPa
     now = clock.monotonic()
     monkeypatch.setattr(clock, "monotonic", lambda: now)
     pids = {await backend() for _ in range(3)}
-    kept = len(pg._at_hand.here())
+    kept = len(pg._own.here().at_hand)
     assert (len(pids), kept) == (1, settings.POOL_MAX_CONNECTIONS // 4)
 
     now += 60
     await backend()
 
-    assert pg._at_hand.here() == []
+    assert pg._own.here().at_hand == []
 
 
 async def test_what_is_asked_while_the_pool_is_closed_leaves_nothing_behind() -> None:
@@ -121,7 +122,7 @@ async def test_what_is_asked_while_the_pool_is_closed_leaves_nothing_behind() ->
     await pg.close()
 
     assert len(await asking) == 1
-    assert pg._at_hand.here() == []
+    assert pg._own.here().at_hand == []
     found = await pg.fetch_all("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid])
     assert found == []
 
@@ -132,4 +133,78 @@ async def test_two_at_once_have_a_connection_each(settings: Settings) -> None:
     found = await asyncio.gather(*(pg.ask(SLEEP, b"0.2") for _ in range(4)), return_exceptions=True)
 
     assert [type(one) for one in found] == [list] * 4
-    assert len(pg._at_hand.here()) == 1
+    assert len(pg._own.here().at_hand) == 1
+
+
+Said = list[DictRow] | Exception
+
+
+def asked_at_once(statement: Statement, *parameters: bytes) -> "asyncio.Future[Said] | None":
+    answer: asyncio.Future[Said] = asyncio.get_running_loop().create_future()
+    return answer if pg.ask_at_once(statement, *parameters, told=answer.set_result) else None
+
+
+async def said_at_once(statement: Statement, *parameters: bytes) -> Said:
+    answer = asked_at_once(statement, *parameters)
+    assert answer is not None
+    return await asyncio.wait_for(answer, 5)
+
+
+@pytest.fixture
+def at_hand(settings: Settings) -> None:
+    settings.POOL_MAX_CONNECTIONS = 4
+
+
+@pytest.mark.usefixtures("at_hand")
+async def test_at_once_goes_what_a_connection_at_hand_was_asked_before() -> None:
+    assert asked_at_once(HALF, b"4", b"2", b"") is None  # no connection
+    await pg.ask(BACKEND)
+    assert asked_at_once(HALF, b"4", b"2", b"") is None  # not prepared there
+    await pg.ask(HALF, b"4", b"2", b"")
+
+    assert await said_at_once(HALF, b"4", b"2", b"") == [{"half": 2, "characters": 0}]
+    assert await said_at_once(HALF, b"6", b"2", b"x" * 20_000_000) == [{"half": 3, "characters": 20_000_000}]
+    assert isinstance(await said_at_once(HALF, b"4", b"0", b""), psycopg.errors.DivisionByZero)
+    busy = asked_at_once(HALF, b"4", b"2", b"")
+    assert asked_at_once(HALF, b"4", b"2", b"") is None  # the one at hand is asked already
+    assert busy is not None
+    await busy
+    assert len(pg._own.here().at_hand) == 1
+    assert pg._own.here().asked == {}
+
+
+@pytest.mark.usefixtures("at_hand")
+async def test_what_was_asked_at_once_hears_that_the_server_is_gone() -> None:
+    await pg.ask(SLEEP, b"0")
+    pid = await backend()
+    answer = asked_at_once(SLEEP, b"30")
+    await end(pid)
+
+    assert answer is not None
+    lost = await asyncio.wait_for(answer, 5)
+    assert isinstance(lost, Unavailable)
+    assert isinstance(lost.__cause__, psycopg.OperationalError)
+    assert await backend() != pid
+
+
+@pytest.mark.usefixtures("at_hand")
+async def test_a_connection_that_ended_is_not_asked_at_once() -> None:
+    pid = await backend()
+    await end(pid)
+    await asyncio.sleep(0.1)
+
+    assert asked_at_once(BACKEND) is None
+    assert await backend() != pid
+
+
+@pytest.mark.usefixtures("at_hand")
+async def test_what_was_asked_at_once_hears_that_the_pool_is_closed_and_leaves_nothing_behind() -> None:
+    await pg.ask(SLEEP, b"0")
+    pid = await backend()
+    answer = asked_at_once(SLEEP, b"0.3")
+    await pg.close()
+
+    assert answer is not None
+    assert isinstance(await asyncio.wait_for(answer, 5), Unavailable)
+    await asyncio.sleep(0.5)
+    assert await pg.fetch_all("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]) == []

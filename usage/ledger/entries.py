@@ -80,11 +80,11 @@ def admission_row(caller: Caller, admission: Admission, *, ordinal: int) -> dict
     """Render an admission as SQL's `usage_call`, its fields in that order."""
     return {
         "ordinal": ordinal,
-        "id": admission.event_id,
+        "id": f"{admission.event_id.int:032x}",  # a UUID's own `str` is Python's
         "tenant_id": caller.tenant_id,
         "key_id": caller.key_id,
         "family_id": caller.family_id,
-        "run_id": admission.run_id,
+        "run_id": f"{admission.run_id.int:032x}",
         "attempt": admission.attempt,
         "purpose": admission.purpose,
         "request_id": admission.request_id,
@@ -106,7 +106,7 @@ def closing_row(reservation: Reservation, closing: Closing, *, ordinal: int) -> 
     tokens = closing.tokens
     return {
         "ordinal": ordinal,
-        "id": reservation.admission.event_id,
+        "id": f"{reservation.admission.event_id.int:032x}",
         "month": reservation.month,
         "tenant_id": reservation.caller.tenant_id,
         "state": closing.state,

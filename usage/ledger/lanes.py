@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -26,15 +28,17 @@ _LANES = 4  # a tenant stays in one lane, so batches of one process never wait f
 _MOST_WAITING = 4_000
 
 
-def _of_one(function: bytes, row: bytes, *, fields: int) -> Statement:
+def _of_one(function: bytes, row: bytes, *, fields: int, answer: bytes) -> Statement:
     """Return the statement that applies one row, whose fields, in the order of SQL's type, are its parameters."""
     places = b", ".join(b"$%d" % place for place in range(1, fields + 1))
-    return Statement(function, b"SELECT * FROM %s(ROW(%s)::%s)" % (function, places, row))
+    return Statement(function, b"SELECT %s FROM %s(ROW(%s)::%s)" % (answer, function, places, row))
 
 
 _APPLY = Statement(b"usage_apply", b"SELECT * FROM usage_apply($1::jsonb, $2::jsonb)")
-_CALL = _of_one(b"usage_apply_call", b"usage_call", fields=19)
-_CLOSING = _of_one(b"usage_apply_closing", b"usage_closing", fields=18)
+_CALL = _of_one(b"usage_apply_call", b"usage_call", fields=19, answer=b"outcome, month, number, opened_at, detail")
+_CLOSING = _of_one(
+    b"usage_apply_closing", b"usage_closing", fields=18, answer=b"outcome, state, over_tokens, over_micros"
+)
 _REFUSED = (
     psycopg.DataError,
     psycopg.IntegrityError,
@@ -79,7 +83,14 @@ def of(caller: Caller) -> Lane[Entry, Answer]:
 
 def _made() -> list[Lane[Entry, Answer]]:
     return [
-        Lane("ledger", _flush, abandoned=_abandoned, most_items=MOST_ITEMS, most_waiting=_MOST_WAITING)
+        Lane(
+            "ledger",
+            _flush,
+            abandoned=_abandoned,
+            at_once=_send_at_once,
+            most_items=MOST_ITEMS,
+            most_waiting=_MOST_WAITING,
+        )
         for _ in range(_LANES)
     ]
 
@@ -89,24 +100,47 @@ def _abandoned(entry: Entry, answer: Answer) -> None:
         unanswered.release([entry.admission.event_id])
 
 
+def _send_at_once(entry: Entry, told: Callable[[Answer | Exception], None]) -> bool:
+    alone = _alone(entry)
+    if alone is None:
+        return False
+    statement, fields = alone
+    return pg.ask_at_once(statement, *fields, told=partial(_hear, entry, told))
+
+
+def _hear(entry: Entry, told: Callable[[Answer | Exception], None], answer: list[Answer] | Exception) -> None:
+    if isinstance(answer, Exception):
+        _heed([entry], answer)
+        told(answer)
+    else:
+        told(answer[0])
+
+
 async def _flush(entries: list[Entry]) -> list[Answer | Exception]:
     try:
         return list(await _apply(entries))
     except _REFUSED as fault:
         if len(entries) == 1:
-            log.exception("the ledger refused an entry of tenant %s", entries[0].tenant_id)
+            _heed(entries, fault)
             return [fault]
         middle = len(entries) // 2
         return [*await _flush(entries[:middle]), *await _flush(entries[middle:])]
     except Unavailable as lost:
         if isinstance(lost.__cause__, psycopg.errors.LockNotAvailable) and _tenants(entries) > 1:
             return await _flush_each_tenant(entries)
-        if _may_be_committed(lost.__cause__):
-            lost.may_be_done = True
-            unanswered.release(
-                [entry.admission.event_id for entry in entries if isinstance(entry, Reserve)], may_yet_commit=True
-            )
+        _heed(entries, lost)
         raise
+
+
+def _heed(entries: list[Entry], fault: Exception) -> None:
+    """Log what Postgres refused; have released what it may have reserved although its answer was lost."""
+    if isinstance(fault, _REFUSED):
+        log.error("the ledger refused an entry of tenant %s", entries[0].tenant_id, exc_info=fault)
+    elif isinstance(fault, Unavailable) and _may_be_committed(fault.__cause__):
+        fault.may_be_done = True
+        unanswered.release(
+            [entry.admission.event_id for entry in entries if isinstance(entry, Reserve)], may_yet_commit=True
+        )
 
 
 async def _apply(entries: list[Entry]) -> list[Answer]:
@@ -134,7 +168,7 @@ def _alone(entry: Entry) -> tuple[Statement, list[bytes | None]] | None:
         fields = [None if field is None else str(field).encode() for field in row.values()]
     except UnicodeEncodeError:  # half a surrogate pair
         return None
-    return None if any(field and 0 in field for field in fields) else (statement, fields)
+    return None if b"\0" in b"".join(filter(None, fields)) else (statement, fields)
 
 
 def _json(rows: list[dict[str, Any]]) -> bytes:
