@@ -262,7 +262,7 @@ async def _entered(
         if call is not None:
             call.drop()
         raise
-    if call is not None and reservation.event_id != asked.event_id:  # asked closely: it would go by another name
+    if call is not None and reservation.admission is not asked:  # asked closely: it would go by another name
         call.drop()
         call = None
     return place, call, reservation

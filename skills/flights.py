@@ -7,7 +7,7 @@ it was told to; its upstream call is cancelled, and its usage event is closed al
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Generic, Literal, TypeVar
 
@@ -30,7 +30,10 @@ STALL_SECONDS = 30.0
 SETTLE_SECONDS = 2.0
 _QUEUED_EVENTS = 64
 
+_UNUSED = RunUsage()
+
 Said = TypeVar("Said")
+Rendered = TypeVar("Rendered")
 
 
 class Flight(ABC, Generic[Said]):
@@ -42,14 +45,18 @@ class Flight(ABC, Generic[Said]):
 
     def __init__(self, admitted: Admitted, *, finishes_alone: bool = False) -> None:
         self.admitted = admitted
-        self.usage = RunUsage()
+        self.usage = _UNUSED
         self.is_heard = False
         self.is_followed = True
         self._finishes_alone = finishes_alone
         self._pipe: Pipe[Said] | None = None  # made when something is said or waited for
         self._last: Said | None = None
+        self._error: SkillgateError | None = None  # that it ended with
+        self._render: Callable[[Said], Any] | None = None
+        self._rendered: Any = None
         self._ending: asyncio.Future[None] | None = None
         self._is_over = False
+        self._settling: Coroutine[Any, Any, None] | None = None
         self._refunding: Coroutine[Any, Any, None] | None = None
         self._ended_by: SkillgateError | None = None
         self._task: asyncio.Task[None]
@@ -107,16 +114,28 @@ class Flight(ABC, Generic[Said]):
             raise
         return self.unheard.first
 
-    async def ending(self) -> Said | None:
-        """Return the last thing the flight says, and let pass what it says before."""
+    async def ending(self, render: Callable[[Said], Rendered]) -> Rendered:
+        """Return what `render` makes of the last thing the flight says, and let pass what it says before.
+
+        It is made while the ledger is at work on the settlement, and returned when that is done. Raises the error that
+        a flight without an answer ended with.
+        """
         self._follow_no_more()
         try:
             if self._last is None:
+                self._render = render
                 self._ending = asyncio.get_running_loop().create_future()
                 await self._ending
-            return self._last
+            if self._error is not None:
+                raise self._error
+            if self._last is None:
+                raise Unavailable("The run ended without an answer. Try again.")
+            rendered: Rendered = render(self._last) if self._rendered is None else self._rendered
+            return rendered
         finally:
-            self.leave()
+            self._render = None  # it may hold what holds this
+            if not self._is_over:
+                self.leave()
 
     def leave(self) -> None:
         """Hear no more; the flight is ended after a grace, unless it finishes alone."""
@@ -163,7 +182,8 @@ class Flight(ABC, Generic[Said]):
         """Make one upstream attempt, hand its events to `read`, and settle it.
 
         Raises the error it or the flight ended with; the usage event is closed by then, unless
-        Postgres is away: then it is closed later, and nobody waits for that.
+        Postgres is away: then it is closed later, and nobody waits for that. What the last attempt
+        answered can be worked on while the ledger closes its event: `settled` waits for that.
         """
         place = self.admitted.place
         if place is None:
@@ -181,14 +201,28 @@ class Flight(ABC, Generic[Said]):
             # Told of in the next turn of the loop, when it is sent and Claude is at work.
             asyncio.get_running_loop().call_soon(observing.begun, reservation, body)
             failed = await self._read_all(call)
-            self._fault = call.observed.fault
-            place.report(self._fault, is_answered=call.observed.prompt is not None)
-            place.leave()
-            await self._settle(reservation, call, lease=lease)
-        if self._ended_by is not None:
-            raise self._ended_by
+            seen = call.observed
+            closing = seen.closing(reservation.admission, book=self.admitted.book, on=reservation.opened_at.date())
+            settling = ledger.settle_once(reservation, closing, within=SETTLE_SECONDS)
+            self._settling = _closed(reservation, closing, settling, lease=lease.keep())
+        # What comes alone is sent by now: what is below is done while the ledger is at work.
+        self._fault = seen.fault
+        place.report(self._fault, is_answered=seen.prompt is not None)
+        place.leave()
+        is_last = seen.is_finished and self.is_last_attempt
+        self._book(reservation, closing, is_last=is_last)
+        if failed is not None or not is_last:
+            await self.settled()
         if failed is not None:
             raise failed
+
+    async def settled(self) -> None:
+        """Wait until the event of the attempt that was made is closed; raises what the flight was ended with meanwhile."""
+        settling, self._settling = self._settling, None
+        if settling is not None:
+            await settling
+            if self._ended_by is not None:
+                raise self._ended_by
 
     def hang_up(self) -> None:
         """Cancel the attempt under way, which then fails as timed out; the flight goes on."""
@@ -258,12 +292,17 @@ class Flight(ABC, Generic[Said]):
     async def _drive(self) -> None:
         try:
             with inflight.Running(self.admitted.caller, call_id=self.admitted.call_id, end=self.end):
-                last = await self.perform()
+                try:
+                    last = await self.perform()
+                    if self._render is not None:
+                        self._rendered = self._render(last)
+                finally:
+                    await self.settled()
         except SkillgateError as error:
-            last = self.failed(error)
+            last = self._fail(error)
         except Exception:
             log.exception("run %s broke", self.admitted.call_id)
-            last = self.failed(SkillgateError("The platform failed to complete this run."))
+            last = self._fail(SkillgateError("The platform failed to complete this run."))
         finally:
             self._is_over = True
             if self.admitted.call is not None:
@@ -277,6 +316,10 @@ class Flight(ABC, Generic[Said]):
             self.unheard.close()
         elif not self._ending.done():
             self._ending.set_result(None)
+
+    def _fail(self, error: SkillgateError) -> Said:
+        self._error = error
+        return self.failed(error)
 
     def _refund(self) -> Coroutine[Any, Any, None]:
         """Give back to the rate limits what was not used, and the place among the concurrent calls."""
@@ -305,27 +348,38 @@ class Flight(ABC, Generic[Said]):
             self._upstream = None
         return None
 
-    async def _settle(self, reservation: ledger.Reservation, call: "claude.Call", *, lease: inflight.Lease) -> None:
-        book, on = self.admitted.book, reservation.opened_at.date()
-        closing = call.observed.closing(reservation.admission, book=book, on=on)
-        settling = ledger.settle_once(reservation, closing, within=SETTLE_SECONDS)
+    def _book(self, reservation: ledger.Reservation, closing: ledger.Closing, *, is_last: bool) -> None:
+        """Add up what an attempt used, and give back what it did not if there is no other."""
+        on = reservation.opened_at.date()
         self.usage = self.usage.with_attempt(
             closing.tokens,
             cost_micros=closing.cost_micros,
             is_estimated=closing.state == "estimated",
-            saved_micros=book.saved(reservation.admission.model, closing.tokens, on=on),
+            saved_micros=self.admitted.book.saved(reservation.admission.model, closing.tokens, on=on),
         )
         if self.admitted.purse is not None:
             self.admitted.purse.spend(tokens=closing.tokens.total, micros=closing.cost_micros)
-        if call.observed.is_finished and self.is_last_attempt:
+        if is_last:
             self._refunding = self._refund()
-        # Told of once the lanes have sent both, which begin to flush before it: while the ledger is at work.
-        asyncio.get_running_loop().call_soon(observing.ended, reservation, closing)
-        until = clock.monotonic() + SETTLE_SECONDS
+
+
+async def _closed(
+    reservation: ledger.Reservation,
+    closing: ledger.Closing,
+    settling: Coroutine[Any, Any, str],
+    *,
+    lease: inflight.Lease,
+) -> None:
+    """Wait for a closing that is on its way, to the end of the lease, and have it told of."""
+    until = clock.monotonic() + SETTLE_SECONDS
+    with lease:
         try:
             await settling
         except Unavailable:
             await _go_on_settling(reservation, closing, until=until, lease=lease.keep())
+        finally:
+            loop = asyncio.get_running_loop()  # in the turn of the loop after that in which the answer leaves
+            loop.call_soon(loop.call_soon, observing.ended, reservation, closing)
 
 
 async def _go_on_settling(

@@ -45,7 +45,7 @@ class Running:
         self._here.runs[self._call_id] = self
         if self.caller.expires_at is not None:
             self._expiry = _at_expiry(self.caller.expires_at, self.end)
-        if has_just_ended(self.caller):
+        if self._here.ended_at and self._here.has_just_ended(self.caller):
             self.end(AuthenticationFailed())
 
     def __exit__(self, *_: object) -> None:
@@ -66,6 +66,7 @@ class Lease:
         self._is_kept = False
 
     def __enter__(self) -> "Lease":
+        self._is_kept = False
         self._here.leases.add(self)
         return self
 
@@ -74,7 +75,7 @@ class Lease:
             self.end()
 
     def keep(self) -> "Lease":
-        """Let it outlast its block: an event may be closed long after its run's end."""
+        """Let it outlast its block, to the end of another: an event may be closed long after its run's end."""
         self._is_kept = True
         return self
 

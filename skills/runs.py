@@ -1,10 +1,10 @@
 """The straight line: admit, call Claude, settle, answer. Every entry point stands on it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from kit import ids
@@ -30,7 +30,8 @@ from skills.routing import Route
 from usage import ledger
 from usage.ledger import Purpose
 
-__all__ = ["Order", "Run", "complete", "start", "stream"]
+__all__ = ["Order", "Run", "complete", "rendered", "start", "stream"]
+Rendered = TypeVar("Rendered")
 _OWN = (AuthenticationFailed, BudgetExceeded, NotAllowed, RateLimited)
 
 
@@ -99,12 +100,12 @@ async def stream(order: Order) -> AsyncGenerator[RunEvent, None]:
 
 async def complete(run: "Run") -> RunCompleted:
     """Wait for a run's answer. Raises the error a failed run ended with."""
-    ended = await run.ending()
-    if isinstance(ended, RunCompleted):
-        return ended
-    if isinstance(ended, RunFailed):
-        raise ended.error
-    raise Unavailable("The run ended without an answer. Try again.")
+    return await rendered(run, lambda done: done)
+
+
+async def rendered(run: "Run", render: Callable[[RunCompleted], Rendered]) -> Rendered:
+    """Wait as `complete` does, for what `render` makes of the answer while the ledger is at work."""
+    return await run.ending(lambda ended: render(cast("RunCompleted", ended)))
 
 
 class Run(Flight[RunEvent]):
@@ -254,6 +255,7 @@ class Run(Flight[RunEvent]):
                 await self.say(RunText(last))
             await answers.judge(answer, self._guard, version=self._order.version, given=self._order.input)
         if lead is not None and answer.stop_reason == "end_turn" and self.model == self.route.model:
+            await self.settled()
             await lead.share(self._entry(answer))
         return self._completed(answer.output, answer.citations, answer.stop_reason)
 

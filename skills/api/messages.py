@@ -104,12 +104,11 @@ def answer(request: Request, ask: Ask) -> Awaitable[HttpResponseBase]:
 
     async def work() -> Answer:
         relay = await messages.start(ask)
-        headers = relay.admitted.decision.headers()
+        decision = relay.admitted.decision
         try:
-            message = await messages.complete(relay)
+            return await messages.rendered(relay, lambda message: Answer(message, headers=decision.headers()))
         except SkillgateError as error:
-            return retries.failed(error, request, headers=headers, is_spent=relay.is_spent)
-        return Answer(message, headers=headers)
+            return retries.failed(error, request, headers=decision.headers(), is_spent=relay.is_spent)
 
     return retries.once(request, ask.caller, work)
 

@@ -13,6 +13,7 @@ from kit.rest import AsyncAPIView, respond
 from skills import catalog, runs
 from skills.api import bodies, documentation, rendering, retries
 from skills.api.retries import Answer
+from skills.events import RunCompleted
 from skills.orders import Freshness
 from skills.versions import Version
 from tenants.api import callers
@@ -24,12 +25,15 @@ def answer(request: Request, order: runs.Order) -> Awaitable[HttpResponseBase]:
 
     async def work() -> Answer:
         run = await runs.start(order)
+
+        def rendered(done: RunCompleted) -> Answer:
+            headers = {**run.admitted.decision.headers(), **rendering.cache_header(done.cache)}
+            return Answer(rendering.completed(done, version=order.version, model=run.model), headers=headers)
+
         try:
-            done = await runs.complete(run)
+            return await runs.rendered(run, rendered)
         except SkillgateError as error:
             return retries.failed(error, request, headers=run.admitted.decision.headers(), is_spent=run.is_spent)
-        headers = {**run.admitted.decision.headers(), **rendering.cache_header(done.cache)}
-        return Answer(rendering.completed(done, version=order.version, model=run.model), headers=headers)
 
     return retries.once(request, order.caller, work)
 

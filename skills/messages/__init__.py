@@ -4,7 +4,7 @@ from skills.claude import StreamEvent
 from skills.messages.accumulation import Accumulation
 from skills.messages.asking import check, check_count
 from skills.messages.models import list_models, model, models
-from skills.messages.relaying import Ask, Relay, Relayed, complete, count_tokens, start
+from skills.messages.relaying import Ask, Relay, Relayed, complete, count_tokens, rendered, start
 
 __all__ = [
     "Accumulation",
@@ -19,5 +19,6 @@ __all__ = [
     "list_models",
     "model",
     "models",
+    "rendered",
     "start",
 ]

@@ -29,7 +29,10 @@ class Accumulation:
             case "content_block_start":
                 self._blocks[_index(event)] = _Block(_object(event, "content_block"))
             case "content_block_delta":
-                self._block(event).see(_object(event, "delta"))
+                block = self._blocks.get(_index(event))
+                if block is None:
+                    raise _unreadable()
+                block.see(_object(event, "delta"))
             case "message_delta":
                 self._end(event)
 
@@ -39,12 +42,6 @@ class Accumulation:
             raise _unreadable()
         content = [self._blocks[index].content() for index in sorted(self._blocks)]
         return {**self._message, "content": content}
-
-    def _block(self, event: Json) -> "_Block":
-        block = self._blocks.get(_index(event))
-        if block is None:
-            raise _unreadable()
-        return block
 
     def _end(self, event: Json) -> None:
         """Counts in `message_delta` are cumulative; what it leaves out or leaves empty keeps its first value."""
@@ -68,7 +65,9 @@ class _Block:
 
     def see(self, delta: Json) -> None:
         kind = delta.get("type")
-        if kind == "input_json_delta":
+        if kind == "text_delta" and isinstance(text := delta.get("text"), str):
+            self._texts.setdefault("text", []).append(text)
+        elif kind == "input_json_delta":
             self._input.append(str(delta.get("partial_json", "")))
         elif kind == "citations_delta":
             self._citations.append(delta.get("citation"))

@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from kit import clock, ids
-from kit.errors import SkillgateError, Unavailable, UpstreamFailed
+from kit.errors import SkillgateError, UpstreamFailed
 from skills import claude, guardrails
 from skills.admission import Admitted, admit, screened
 from skills.claude import StreamEvent
@@ -20,9 +20,12 @@ from tenants.keys import Caller
 
 Json = dict[str, Any]
 Relayed = StreamEvent | SkillgateError
+Rendered = TypeVar("Rendered")
 
 PING_SECONDS = 15.0
+_MOST_GATHERED = 256  # events to be put together while the ledger is at work; one takes many times its text's length
 PING = StreamEvent(type="ping", data={"type": "ping"}, raw='{"type": "ping"}')
+_STOP = StreamEvent(type="message_stop", data={"type": "message_stop"}, raw='{"type":"message_stop"}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ async def start(ask: Ask) -> "Relay":
     asked = ask.body if guard is None else guard.body
     body = {name: value for name, value in asked.items() if name != "stream"}
     body.setdefault("metadata", {"user_id": ask.caller.public_id})
+    headers = {"anthropic-beta": ask.betas} if ask.betas else {}
     admitted = await admit(
         ask.caller,
         body,
@@ -55,15 +59,11 @@ async def start(ask: Ask) -> "Relay":
         entry_point="messages",
         skill="",
         skill_version=None,
-        headers=_headers(ask),
+        headers=headers,
     )
-    relay = Relay(admitted, body=body, ask=ask, guard=guard)
+    relay = Relay(admitted, body=body, headers=headers, finishes_alone=ask.finishes_alone, guard=guard)
     relay.begin()
     return relay
-
-
-def _headers(ask: Ask) -> Mapping[str, str]:
-    return {"anthropic-beta": ask.betas} if ask.betas else {}
 
 
 async def _guarded(caller: Caller, body: Json) -> RelayGuard | None:
@@ -76,13 +76,13 @@ async def _guarded(caller: Caller, body: Json) -> RelayGuard | None:
 
 async def complete(relay: "Relay") -> Json:
     """Wait for the whole message of a call just started. Raises the error a failed call ended with."""
+    return await rendered(relay, lambda message: message)
+
+
+async def rendered(relay: "Relay", render: Callable[[Json], Rendered]) -> Rendered:
+    """Wait as `complete` does, for what `render` makes of the message while the ledger is at work."""
     relay.gather()
-    last = await relay.ending()
-    if isinstance(last, SkillgateError):
-        raise last
-    if last is None:
-        raise Unavailable("The call ended without an answer. Try again.")
-    return relay.message()
+    return await relay.ending(lambda _: render(relay.message()))
 
 
 async def count_tokens(caller: Caller, body: Json) -> tuple[int, limits.Decision]:
@@ -100,15 +100,24 @@ async def count_tokens(caller: Caller, body: Json) -> tuple[int, limits.Decision
 class Relay(Flight[Relayed]):
     """A call whose events go to the caller as they came; its `message_stop` goes out once its event is settled."""
 
-    def __init__(self, admitted: Admitted, *, body: Json, ask: Ask, guard: RelayGuard | None = None) -> None:
-        super().__init__(admitted, finishes_alone=ask.finishes_alone)
+    def __init__(
+        self,
+        admitted: Admitted,
+        *,
+        body: Json,
+        headers: Mapping[str, str],
+        finishes_alone: bool = False,
+        guard: RelayGuard | None = None,
+    ) -> None:
+        super().__init__(admitted, finishes_alone=finishes_alone)
         self._body = body
-        self._headers = _headers(ask)
+        self._headers = headers
         self._guard = guard
-        self._stop = StreamEvent(type="message_stop", data={"type": "message_stop"}, raw='{"type":"message_stop"}')
+        self._stop = _STOP
         self._said_at: float | None = None
         self._silence: asyncio.TimerHandle | None = None
-        self._whole: Accumulation | None = None
+        self._gathered: list[Json] | None = None  # and not put together yet
+        self._whole = Accumulation()
         self._unreadable: UpstreamFailed | None = None
 
     @property
@@ -123,7 +132,7 @@ class Relay(Flight[Relayed]):
 
     async def perform(self) -> Relayed:
         """Relay everything up to the end."""
-        if self._whole is None:
+        if self._gathered is None:
             self._mind_silence()
         try:
             await self.pursue(self._body, self.admitted.reservation)
@@ -136,17 +145,22 @@ class Relay(Flight[Relayed]):
 
     def gather(self) -> None:
         """Put the events together instead of saying them; nothing may have been said yet."""
-        self._whole = Accumulation()
+        self._gathered = []
 
     def message(self) -> Json:
         """Return what was put together. Raises `UpstreamFailed` if it is no message."""
-        if self._whole is None or self._unreadable is not None:
-            raise self._unreadable or UpstreamFailed("The answer was not gathered.")
+        if self._gathered is None:
+            raise UpstreamFailed("The answer was not gathered.")
+        self._put_together(self._gathered)
+        if self._unreadable is not None:
+            raise self._unreadable
         return self._whole.message()
 
-    def _put(self, said: StreamEvent, whole: Accumulation) -> None:
+    def _put_together(self, gathered: list[Json]) -> None:
+        self._gathered = []
         try:
-            whole.see(said.data)
+            for event in gathered:
+                self._whole.see(event)
         except UpstreamFailed as unreadable:  # the call goes on to its end: what it uses is billed as it says
             self._unreadable = unreadable
 
@@ -162,10 +176,12 @@ class Relay(Flight[Relayed]):
             else:
                 self.is_heard = True
                 for said in (event,) if self._guard is None else self._passed(event, self._guard):
-                    if self._whole is None:
+                    if self._gathered is None:
                         await self.say(said)
                     else:
-                        self._put(said, self._whole)
+                        self._gathered.append(said.data)
+        if self._gathered is not None and len(self._gathered) > _MOST_GATHERED:
+            self._put_together(self._gathered)
         if self.is_heard:
             self._said_at = clock.monotonic()
 

@@ -92,7 +92,7 @@ async def test_a_message_that_cannot_be_put_together_is_an_error_and_is_billed_a
     lost = {"type": "content_block_delta", "index": 7, "delta": {"type": "text_delta", "text": "Hi"}}
 
     await relay.read([messages.StreamEvent("content_block_delta", lost, raw=json.dumps(lost))])
-    last = await relay.ending()
+    last = await relay.ending(lambda said: said)
 
     assert isinstance(last, messages.StreamEvent)
     with pytest.raises(UpstreamFailed):
