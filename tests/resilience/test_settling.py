@@ -6,12 +6,13 @@ import pytest
 
 from kit import pg
 from kit.errors import AuthenticationFailed
+from kit.statements import Connection
 from skills import inflight, messages, runs
 from skills.events import RunCompleted
 from tests.resilience.bench import Bench, assert_books_agree, events, marker
 
 
-async def locked(bench: Bench, lent: pg.Connection) -> None:
+async def locked(bench: Bench, lent: Connection) -> None:
     """Have the ledger wait with all that it closes for the caller's tenant."""
     await lent.execute("SELECT 1 FROM usage_tenanttally WHERE tenant_id = %s FOR UPDATE", (bench.caller.tenant_id,))
 
