@@ -28,16 +28,29 @@ _LANES = 4  # a tenant stays in one lane, so batches of one process never wait f
 _MOST_WAITING = 4_000
 
 
-def _of_one(function: bytes, row: bytes, *, fields: int, answer: bytes) -> Statement:
-    """Return the statement that applies one row, whose fields, in the order of SQL's type, are its parameters."""
-    places = b", ".join(b"$%d" % place for place in range(1, fields + 1))
-    return Statement(function, b"SELECT %s FROM %s(ROW(%s)::%s)" % (answer, function, places, row))
+def _of_one(function: bytes, row: bytes, *, fields: int, nullable: tuple[int, ...], answer: bytes) -> Statement:
+    """Return the statement that applies one row, whose fields, in the order of SQL's type, are its parameters.
+
+    Those in `nullable` places are NULL where they are empty.
+    """
+    places = (b"nullif($%d, '')" % place if place in nullable else b"$%d" % place for place in range(1, fields + 1))
+    return Statement(function, b"SELECT %s FROM %s(ROW(%s)::%s)" % (answer, function, b", ".join(places), row))
 
 
 _APPLY = Statement(b"usage_apply", b"SELECT * FROM usage_apply($1::jsonb, $2::jsonb)")
-_CALL = _of_one(b"usage_apply_call", b"usage_call", fields=19, answer=b"outcome, month, number, opened_at, detail")
+_CALL = _of_one(
+    b"usage_apply_call",
+    b"usage_call",
+    fields=19,
+    nullable=(12,),
+    answer=b"outcome, month, number, opened_at, detail",
+)
 _CLOSING = _of_one(
-    b"usage_apply_closing", b"usage_closing", fields=18, answer=b"outcome, state, over_tokens, over_micros"
+    b"usage_apply_closing",
+    b"usage_closing",
+    fields=18,
+    nullable=(16, 17),
+    answer=b"outcome, state, over_tokens, over_micros",
 )
 _REFUSED = (
     psycopg.DataError,
@@ -158,17 +171,17 @@ async def _apply(entries: list[Entry]) -> list[Answer]:
     return sorted(rows, key=itemgetter("ordinal"))
 
 
-def _alone(entry: Entry) -> tuple[Statement, list[bytes | None]] | None:
+def _alone(entry: Entry) -> tuple[Statement, list[bytes]] | None:
     """Return what applies one entry, or None where a field is no text that Postgres takes as a parameter."""
     if isinstance(entry, Settle):
         statement, row = _CLOSING, closing_row(entry.reservation, entry.closing, ordinal=0)
     else:
         statement, row = _CALL, admission_row(entry.caller, entry.admission, ordinal=0)
     try:
-        fields = [None if field is None else str(field).encode() for field in row.values()]
+        fields = "\0".join(["" if field is None else str(field) for field in row.values()]).encode().split(b"\0")
     except UnicodeEncodeError:  # half a surrogate pair
         return None
-    return None if b"\0" in b"".join(filter(None, fields)) else (statement, fields)
+    return (statement, fields) if len(fields) == len(row) else None  # or else there is a zero in one
 
 
 def _json(rows: list[dict[str, Any]]) -> bytes:
