@@ -35,28 +35,30 @@ def loads(raw: bytes, *, max_bytes: int = MAX_BYTES, max_keys: int = MAX_KEYS) -
     if len(raw) > max_bytes:
         message = f"The request body is over the limit of {max_bytes} bytes."
         raise RequestTooLarge(message, limit_bytes=max_bytes)
-    keys = _refuse_hostile(raw, max_keys=max_keys)
-    value = _quickly(raw, keys=keys) if len(raw) <= _QUICK_BYTES else None
+    colons = raw.count(b":")
+    if len(raw) > MAX_VALUES or colons > max_keys or raw.count(b"{") + raw.count(b"[") > MAX_DEPTH or b"\\u" in raw:
+        _refuse_hostile(raw, max_keys=max_keys)
+    value = _quickly(raw, colons=colons) if len(raw) <= _QUICK_BYTES else None
     return _explained(raw) if value is None else value
 
 
-def _quickly(raw: bytes, *, keys: int) -> Any:
+def _quickly(raw: bytes, *, colons: int) -> Any:
     """Parse what is plain: no key twice in an object, and no number but small whole ones; None for anything else."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return None
-    found = [value]
+    keys, found = 0, [value]
     for one in found:
         kind = type(one)
         if kind is dict:
-            keys -= len(one)
+            keys += len(one)
             found += one.values()
         elif kind is list:
             found += one
         elif kind is float or (kind is int and not -LARGEST_INTEGER <= one < LARGEST_INTEGER):
             return None
-    return value if keys == 0 else None
+    return value if keys == colons or keys == _structure(_bare(raw)).count(b":") else None
 
 
 def _explained(raw: bytes) -> Any:
@@ -86,25 +88,33 @@ def _decode(raw: bytes) -> str:
         raise InvalidRequest(message, position=error.start) from None
 
 
-def _refuse_hostile(raw: bytes, *, max_keys: int) -> int:
+def _refuse_hostile(raw: bytes, *, max_keys: int) -> None:
     """Everything that is counted before parsing: each step is one pass in C, and none keeps a list of pieces long.
 
-    Returns how many keys there are.
+    What is so short and has so few signs that none of it can be too much need not be looked through.
     """
-    bare = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in raw else raw
+    bare = _bare(raw)
     if b"\\u" in bare:
         _refuse_bad_escapes(bare)
     if bare.count(b'"') > 2 * (max_keys + MAX_VALUES):
         _refuse_count("values", MAX_VALUES)
-    structure = b"".join(bare.split(b'"')[::2])  # what stands outside of strings
-    keys = structure.count(b":")
-    if keys > max_keys:
+    structure = _structure(bare)
+    if structure.count(b":") > max_keys:
         _refuse_count("keys", max_keys)
     brackets = structure.translate(_ONLY_BRACKETS, _ALL_BUT_BRACKETS)
     if structure.count(b",") + brackets.count(b"[") > MAX_VALUES:
         _refuse_count("values", MAX_VALUES)
     _refuse_depth(brackets)
-    return keys
+
+
+def _bare(raw: bytes) -> bytes:
+    """Return a body of the same length in which every quotation mark begins or ends a string."""
+    return raw.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in raw else raw
+
+
+def _structure(bare: bytes) -> bytes:
+    """Return what stands outside of strings."""
+    return b"".join(bare.split(b'"')[::2])
 
 
 def _refuse_bad_escapes(bare: bytes) -> None:
