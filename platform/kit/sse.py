@@ -6,23 +6,22 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 import codecs
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from kit.errors import UpstreamFailed
-from kit.values import value
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 _BOM = codecs.BOM_UTF8.decode()
 _PLAIN = re.compile(r"event: ([^\n]+)\ndata: ([^\n]*)\n\n")  # how nearly all events are written
 _ALL_PLAIN = re.compile(f"(?:{_PLAIN.pattern})+")
 _SEPARATORS = [("\u2028".encode(), rb"\u2028"), ("\u2029".encode(), rb"\u2029"), ("\x85".encode(), rb"\u0085")]
+_made = tuple.__new__  # of events, which come by the dozen: what calling their class does, without a call
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-@value
-class ServerSentEvent:
+class ServerSentEvent(NamedTuple):
     """One event as it came; `id` is the last one seen, as for a browser's `lastEventId`."""
 
     event: str
@@ -125,8 +124,10 @@ class Decoder:
             begun, blank, text = text.partition("\n\n")
             self._lines(begun + blank, events)
         if plain := _ALL_PLAIN.match(text):
-            events += [ServerSentEvent(event, data, self._id) for event, data in _PLAIN.findall(text, 0, plain.end())]
-            text = text[plain.end() :]
+            end = plain.end()
+            named = _PLAIN.findall(text, 0, end)
+            events += [_made(ServerSentEvent, (event, data, self._id, None)) for event, data in named]
+            text = text[end:]
         if text:
             self._lines(text, events)
         return events

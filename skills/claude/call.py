@@ -17,6 +17,7 @@ from skills.claude.observation import Observation
 from skills.claude.places import Place
 from skills.claude.sdk import Asking, Claude, Reply
 
+_made, _parsed = tuple.__new__, orjson.loads  # an event is made by the dozen: without its class, which is a call more
 _DELTA_TEXTS = ("text", "partial_json", "thinking", "signature")
 _HIDDEN = ("thinking", "redacted_thinking")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -71,7 +72,7 @@ class Call:
         """
         seen = self.observed
         seen.started_at = seen.last_seen_at = clock.monotonic()
-        reply = None
+        loop, reply = asyncio.get_running_loop(), None
         try:
             async with asyncio.timeout(min(self._within, settings.CLAUDE_FIRST_TOKEN_SECONDS)) as patience:
                 reply, decoder = await self._asked(), sse.Decoder()
@@ -83,6 +84,8 @@ class Call:
                         yield events  # what came before a fault, too
             if not seen.is_finished:
                 raise self._fail(faults.truncated())
+            loop.call_soon(loop.call_soon, reply.close)  # its connection is free: the next call can wait for that
+            reply = None
         except faults.broken() as raised:
             is_own_key = self._place.key.kind == "own"
             raise self._fail(faults.of_exception(raised, phase=self._phase, is_own_key=is_own_key)) from raised
@@ -112,7 +115,8 @@ class Call:
         self.observed.is_sent = True
         reply = await sdk.reply(asking)
         self.observed.request_id = reply.request_id
-        self._place.heed(reply.headers)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._place.heed, reply.headers)  # after the answer, if that came along
         return reply
 
     def _made(self, sdk: Claude) -> tuple[Claude, Asking]:
@@ -124,18 +128,18 @@ class Call:
         seen = self.observed
         seen.last_seen_at = clock.monotonic()
         had_output = seen.first_output_at is not None
-        for one in sent:
-            if not one.data:
+        for event, raw, _, _ in sent:
+            if not raw:
                 continue
             try:
-                data = orjson.loads(one.data)
+                data = _parsed(raw)
             except orjson.JSONDecodeError:  # half a surrogate pair, as parts of a text may bring it
-                data = json.loads(one.data)
-            if not isinstance(data, dict):
-                raise json.JSONDecodeError("a stream event is an object", one.data, 0)
-            if one.event in self._SEEN:
-                self._SEEN[one.event](self, data)
-            events.append(StreamEvent(one.event, data, one.data))
+                data = json.loads(raw)
+            if type(data) is not dict:
+                raise json.JSONDecodeError("a stream event is an object", raw, 0)
+            if event in self._SEEN:
+                self._SEEN[event](self, data)
+            events.append(_made(StreamEvent, (event, data, raw)))
         if not had_output and seen.first_output_at is not None and not seen.is_finished:
             self._allow_all(patience)
 
@@ -153,9 +157,9 @@ class Call:
         seen, delta = self.observed, event.get("delta")
         if seen.first_output_at is None:
             seen.first_output_at = seen.last_seen_at
-        if isinstance(delta, dict):
+        if type(delta) is dict:
             for name in _DELTA_TEXTS:
-                if name in delta and isinstance(text := delta[name], str):
+                if name in delta and type(text := delta[name]) is str:
                     seen.output_bytes += len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
 
     def _see_end(self, event: dict[str, Any]) -> None:

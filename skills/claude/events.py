@@ -1,12 +1,9 @@
 """What Claude's answers consist of."""
 
-from typing import Any
-
-from kit.values import value
+from typing import Any, NamedTuple
 
 
-@value
-class StreamEvent:
+class StreamEvent(NamedTuple):
     """One event of the Messages API's stream: its type, its JSON, and the JSON as it came."""
 
     type: str

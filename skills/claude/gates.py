@@ -58,6 +58,7 @@ class Gate:
         self.in_use = 0
         self._kind = kind
         self._most = settings.CLAUDE_CALLS if most is None else most
+        self._least = max(1, min(LEAST, self._most))  # which the bound never falls below
         self._monotonic = monotonic
         self._cut_to = float(self._most)
         self._cut_at = monotonic() - _RECOVERY_SECONDS
@@ -78,7 +79,7 @@ class Gate:
 
     def take(self) -> bool:
         """Take a place if one is free and nobody waits."""
-        if self._queues or self.in_use >= self.bound:
+        if self._queues or (self.in_use >= self._least and self.in_use >= self.bound):
             return False
         self.in_use += 1
         return True

@@ -46,8 +46,17 @@ class Observation:
             self.unsound.append("message_start has no usage")
             return
         self.service_tier = str(usage.get("service_tier") or "")[:32]
-        self.prompt = self._prompt(usage)
-        self.first_output_tokens = self._count(usage, "output_tokens") or 0
+        plain, written, read, output = self._counts(
+            usage, input_tokens=None, cache_creation_input_tokens=0, cache_read_input_tokens=0, output_tokens=None
+        )
+        self.first_output_tokens = output or 0
+        split = usage.get("cache_creation")
+        long = self._counts(split, ephemeral_1h_input_tokens=0)[0] if isinstance(split, dict) else 0
+        self.prompt = None
+        if plain is not None and written is not None and read is not None and long is not None:
+            self.prompt = Tokens(
+                input=plain, cache_write_5m=max(0, written - long), cache_write_1h=long, cache_read=read
+            )
 
     def see_end(self, event: dict[str, Any]) -> None:
         """Note what `message_delta` says; its counts are cumulative."""
@@ -58,8 +67,9 @@ class Observation:
         if not isinstance(usage, dict):
             self.unsound.append("message_delta has no usage")
             return
-        self.output_tokens = self._count(usage, "output_tokens")
-        if self.prompt is not None:
+        if self.prompt is None:
+            self.output_tokens = self._counts(usage, output_tokens=None)[0]
+        else:
             self.prompt = self._grown(self.prompt, usage)
 
     def closing(self, admission: Admission, *, book: Book, on: date) -> Closing:
@@ -109,21 +119,17 @@ class Observation:
             return "cancelled"
         return "usage_unsound" if state == "estimated" else ""
 
-    def _prompt(self, usage: dict[str, Any]) -> Tokens | None:
-        plain = self._count(usage, "input_tokens")
-        written = self._count(usage, "cache_creation_input_tokens", absent=0)
-        read = self._count(usage, "cache_read_input_tokens", absent=0)
-        split = usage.get("cache_creation")
-        long = self._count(split, "ephemeral_1h_input_tokens", absent=0) if isinstance(split, dict) else 0
-        if plain is None or written is None or read is None or long is None:
-            return None
-        return Tokens(input=plain, cache_write_5m=max(0, written - long), cache_write_1h=long, cache_read=read)
-
     def _grown(self, prompt: Tokens, usage: dict[str, Any]) -> Tokens:
-        plain = self._count(usage, "input_tokens", absent=prompt.input)
-        read = self._count(usage, "cache_read_input_tokens", absent=prompt.cache_read)
         known = prompt.cache_write_5m + prompt.cache_write_1h
-        written = self._count(usage, "cache_creation_input_tokens", absent=known)
+        self.output_tokens, plain, read, written = self._counts(
+            usage,
+            output_tokens=None,
+            input_tokens=prompt.input,
+            cache_read_input_tokens=prompt.cache_read,
+            cache_creation_input_tokens=known,
+        )
+        if plain == prompt.input and read == prompt.cache_read and written == known:
+            return prompt
         more = max(0, (written or 0) - known)
         to_long = more if prompt.cache_write_1h else 0
         return Tokens(
@@ -133,14 +139,20 @@ class Observation:
             cache_read=max(prompt.cache_read, read or 0),
         )
 
-    def _count(self, usage: dict[str, Any], name: str, *, absent: int | None = None) -> int | None:
-        value = usage.get(name)
-        if value is None and absent is not None:
-            return absent
-        if type(value) is int and 0 <= value <= _MOST_PLAUSIBLE:  # true and false are integers too, for `isinstance`
-            return value
-        self.unsound.append(f"{name} is not a sound count")
-        return None
+    def _counts(self, usage: dict[str, Any], **absent: int | None) -> list[int | None]:
+        """Return the counts that are named, each with what its absence means: nothing sound, if that is None."""
+        counts: list[int | None] = []
+        for name, otherwise in absent.items():
+            value = usage.get(name)
+            if value is None and otherwise is not None:
+                value = otherwise
+            elif (
+                type(value) is not int or not 0 <= value <= _MOST_PLAUSIBLE
+            ):  # for `isinstance` true is an integer, too
+                self.unsound.append(f"{name} is not a sound count")
+                value = None
+            counts.append(value)
+        return counts
 
     @staticmethod
     def _with_output(prompt: Tokens, output: int) -> Tokens:
