@@ -88,17 +88,19 @@ async def admit(
     input_tokens: int | None = None,
     purse: Purse | None = None,
     headers: Mapping[str, str] | None = None,
+    book: Book | None = None,
 ) -> Admitted:
     """Take the rate limits and reserve the budget for one call; an answer from the cache needs none.
 
     `ahead` are tokens that the rate limit has to have for an attempt after this one; its budget is reserved then.
-    `input_tokens` are Claude's own count of the input, where it was asked for already.
+    `input_tokens` are Claude's own count of the input, where it was asked for already; `book` are the prices, where
+    they were.
     Raises `RateLimited`, `BudgetExceeded`, `AuthenticationFailed`, `NotAllowed` (a model without a price, or that
     the key may not use) or `Unavailable`; a refused call consumes nothing.
     """
     model = body["model"]
     refuse_foreign_model(caller, model)
-    book = await pricing.current(caller.tenant_id)
+    book = book or await pricing.current(caller.tenant_id)
     read, written = (0, 0) if purpose == "cached" else (input_tokens or requests.input_bound(body), body["max_tokens"])
     asked = Admission(
         event_id=ids.uuid7(),

@@ -94,8 +94,11 @@ def input_bound(request: dict[str, Any]) -> int:
     images and documents by the provider's documented ceilings; what is not in the request by the context window.
     """
     image = _image_ceiling(str(request.get("model", "")))
-    total = _PER_REQUEST + _content(request.get("system"), image=image)
-    for message in _listed(request.get("messages")):
+    total = _PER_REQUEST
+    if (system := request.get("system")) is not None:
+        total += _content(system, image=image)
+    messages = request.get("messages")
+    for message in messages if type(messages) is list else _listed(messages):
         total += _PER_PART + _content(message.get("content") if isinstance(message, dict) else message, image=image)
     if tools := request.get("tools"):
         total += _TOOL_USE + sum(map(_tool, _listed(tools)))
@@ -180,7 +183,7 @@ def _content(content: Any, *, image: int) -> int:
     if content is None:
         return 0
     if isinstance(content, str):
-        return _PER_PART + _bytes(content)
+        return _PER_PART + len(content.encode("utf-8", "surrogatepass"))
     return sum([_block(block, image=image) for block in _listed(content)])
 
 
@@ -224,6 +227,7 @@ def _cited(block: dict[str, Any], text: str) -> int:
     return _CITATIONS + _PER_CITED_SENTENCE * (1 + sum(map(text.count, _SENTENCE_ENDS)))
 
 
+@lru_cache(maxsize=256)
 def _image_ceiling(model: str) -> int:
     return _IMAGE_STANDARD if model.startswith(_STANDARD_RESOLUTION) else _IMAGE_HIGH_RESOLUTION
 

@@ -19,6 +19,7 @@ _ELSEWHERE = {
     "container": "containers belong to the platform's account and not to a tenant",
 }
 _STANDARD = {"speed": "standard", "inference_geo": "global"}
+_LOOKED_AT = frozenset([*_RETIRED, *_ELSEWHERE, *_STANDARD, "tools"])
 
 
 def check(body: Any) -> Json:
@@ -41,9 +42,9 @@ def check_count(body: Any) -> Json:
 def _check_asked(body: Any) -> None:
     if not isinstance(body, dict):
         _refuse("", "The body must be a JSON object.")
-    for name in _RETIRED:
-        if name in body:
-            _refuse(name, "this parameter is not supported by this API version; leave it out")
+    is_plain = _LOOKED_AT.isdisjoint(body)
+    if not is_plain:
+        _check_retired(body)
     model = _required(body, "model")
     if not isinstance(model, str) or not 1 <= len(model) <= _LONGEST_MODEL:
         _refuse("model", f"Input should be a string of 1 to {_LONGEST_MODEL} characters")
@@ -52,9 +53,16 @@ def _check_asked(body: Any) -> None:
         _refuse("messages", "Input should be a valid list")
     if not messages:
         _refuse("messages", "at least one message is required")
-    _check_booked(body)
+    if not is_plain:
+        _check_booked(body)
     for path, block in _blocks(messages):
         _check_block(block, path=path)
+
+
+def _check_retired(body: Json) -> None:
+    for name in _RETIRED:
+        if name in body:
+            _refuse(name, "this parameter is not supported by this API version; leave it out")
 
 
 def _check_booked(body: Json) -> None:
@@ -77,10 +85,13 @@ def _check_booked(body: Json) -> None:
 
 def _blocks(messages: list[Any]) -> Iterator[tuple[str, Json]]:
     """Yield every content block with its path, those inside of tool results too."""
-    waiting = [(f"messages.{index}", message) for index, message in enumerate(messages)]
+    waiting: list[tuple[str, Json]] = []
+    for index, message in enumerate(messages):
+        if type(message) is dict and type(message.get("content")) is list:
+            waiting.append((f"messages.{index}", message))
     while waiting:
         path, holder = waiting.pop()
-        content = holder.get("content") if isinstance(holder, dict) else None
+        content = holder.get("content")
         for index, block in enumerate(content if isinstance(content, list) else ()):
             if isinstance(block, dict):
                 yield f"{path}.content.{index}", block

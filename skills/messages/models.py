@@ -8,6 +8,7 @@ from kit.errors import InvalidRequest, NotAllowed, NotFound
 from skills.admission import refuse_foreign_model
 from tenants.keys import Caller
 from usage import pricing
+from usage.pricing import Book
 
 Json = dict[str, Any]
 
@@ -19,12 +20,18 @@ _UNKNOWN_DATE = "1970-01-01T00:00:00Z"
 
 async def check_allowed(caller: Caller, model_id: str) -> None:
     """Raise `NotFound` for a model without a price, `NotAllowed` for one that the key may not use."""
+    await prices(caller, model_id)
+    refuse_foreign_model(caller, model_id)
+
+
+async def prices(caller: Caller, model_id: str) -> Book:
+    """Return the price book of a caller; raises `NotFound` for a model without a price in it."""
     book = await pricing.current(caller.tenant_id)
     try:
         book.in_force(model_id, on=clock.now().date())
     except NotAllowed as unpriced:
         raise NotFound(f"model: {model_id[:64]}", reason="price_unknown") from unpriced
-    refuse_foreign_model(caller, model_id)
+    return book
 
 
 async def models(caller: Caller) -> list[str]:

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from kit import clock, ids
 from kit.errors import SkillgateError, UpstreamFailed
 from skills import claude, guardrails
-from skills.admission import Admitted, admit, screened
+from skills.admission import Admitted, admit, refuse_foreign_model, screened
 from skills.claude import StreamEvent
 from skills.flights import Flight
 from skills.guardrails import RelayGuard
 from skills.messages.accumulation import Accumulation
-from skills.messages.models import check_allowed
+from skills.messages.models import check_allowed, prices
 from tenants import limits
 from tenants.keys import Caller
 
@@ -45,10 +45,11 @@ async def start(ask: Ask) -> "Relay":
     Raises `NotFound` or `NotAllowed` for its model, `InvalidRequest` or `RequestTooLarge` by the tenant's
     guardrails, `RateLimited`, `BudgetExceeded`, `AuthenticationFailed` or `Unavailable`.
     """
-    await check_allowed(ask.caller, ask.body["model"])
+    book = await prices(ask.caller, ask.body["model"])
     guard = await _guarded(ask.caller, ask.body)
     asked = ask.body if guard is None else guard.body
-    body = {name: value for name, value in asked.items() if name != "stream"}
+    body = dict(asked)
+    body.pop("stream", None)
     body.setdefault("metadata", {"user_id": ask.caller.public_id})
     headers = {"anthropic-beta": ask.betas} if ask.betas else {}
     admitted = await admit(
@@ -60,6 +61,7 @@ async def start(ask: Ask) -> "Relay":
         skill="",
         skill_version=None,
         headers=headers,
+        book=book,
     )
     relay = Relay(admitted, body=body, headers=headers, finishes_alone=ask.finishes_alone, guard=guard)
     relay.begin()
@@ -69,6 +71,7 @@ async def start(ask: Ask) -> "Relay":
 async def _guarded(caller: Caller, body: Json) -> RelayGuard | None:
     if not caller.messages_policy:
         return None
+    refuse_foreign_model(caller, body["model"])
     policy = caller.messages_policy
     size = guardrails.relay_characters(policy, body)
     return await screened(caller, lambda: guardrails.post_relay(policy, body), characters=size)

@@ -4,7 +4,7 @@ import logging
 import re
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from kit import clock, coalescing, control, loops, pg
 from kit.errors import NotAllowed, Unavailable
@@ -66,6 +66,14 @@ class Band:
     micros: dict[str, int]
 
 
+class _Dearest(NamedTuple):
+    """The most that a token costs in any band for prompts of up to a length that is at least `prompt_from`."""
+
+    prompt_from: int
+    input: int
+    output: int
+
+
 @dataclass(frozen=True, slots=True)
 class Book:
     """One price version."""
@@ -74,6 +82,9 @@ class Book:
     bands: dict[str, tuple[Band, ...]]
     flags_unpriced: bool = False
     _in_force: dict[tuple[str, date], list[Band]] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _dearest: dict[tuple[str, date], list[_Dearest]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     def in_force(self, model: str, *, on: date) -> list[Band]:
         """Return a model's bands on a day, shortest prompts first.
@@ -117,7 +128,8 @@ class Book:
         `tier` is the service tier that upstream reported: of `batch` the prices are those of batches.
         """
         prompt = tokens.prompt
-        band = [band for band in self.in_force(model, on=on) if band.prompt_from <= prompt][-1]
+        bands = self.in_force(model, on=on)
+        band = bands[0] if len(bands) == 1 else [one for one in bands if one.prompt_from <= prompt][-1]
         if tier == BATCH:
             return _batch_cost(band, tokens)
         micros = band.micros
@@ -139,10 +151,24 @@ class Book:
 
     def upper_bound(self, model: str, *, input_tokens: int, output_tokens: int, on: date) -> int:
         """Return a cost in micro-dollars that no call within these tokens can exceed."""
-        bands = [band for band in self.in_force(model, on=on) if band.prompt_from <= input_tokens]
-        dearest_input = max([band.micros[name] for band in bands for name in _INPUTS])
-        dearest_output = max([band.micros["output"] for band in bands])
-        return -(-(input_tokens * dearest_input + output_tokens * dearest_output) // MICROS)
+        dearest = self._dearest.get((model, on)) or self._bounded(model, on=on)
+        reached = dearest[0]
+        for one in dearest:
+            if one.prompt_from <= input_tokens:
+                reached = one
+        return -(-(input_tokens * reached.input + output_tokens * reached.output) // MICROS)
+
+    def _bounded(self, model: str, *, on: date) -> list[_Dearest]:
+        bands = self.in_force(model, on=on)
+        if len(self._dearest) >= _MOST_REMEMBERED:
+            self._dearest.clear()
+        found, most_input, most_output = [], 0, 0
+        for band in bands:
+            most_input = max(most_input, *(band.micros[name] for name in _INPUTS))
+            most_output = max(most_output, band.micros["output"])
+            found.append(_Dearest(band.prompt_from, most_input, most_output))
+        self._dearest[model, on] = found
+        return found
 
 
 def _batch_cost(band: Band, tokens: Tokens) -> int:
