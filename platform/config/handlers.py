@@ -51,6 +51,7 @@ class ApiHandler(ASGIHandler):
             except RequestAborted:
                 return
         leaving = _Leaving(scope, receive)
+        request: ApiRequest | None = None
         try:
             request, refusal = handler.create_request(scope, body)
             response = refusal if request is None else await self._respond(request)
@@ -61,6 +62,8 @@ class ApiHandler(ASGIHandler):
         finally:
             leaving.listen_no_more()
             body.close()
+            if request is not None and request.resolver_match is not None:
+                access.note(route=request.resolver_match.route, request_id=request.request_id)
 
     async def _respond(self, request: ApiRequest) -> HttpResponseBase:
         """Find the view and call it, directly if it is an `async def` one; what it raises is answered, too."""
@@ -73,7 +76,6 @@ class ApiHandler(ASGIHandler):
                 return refusal
             match, is_async = _found(request.path_info)
             request.resolver_match = match
-            access.note(route=match.route, request_id=request.request_id)
             if not is_async:
                 return await self._block(request)
             response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
@@ -105,6 +107,9 @@ class ApiHandler(ASGIHandler):
                 async with aclosing(aiter(answer)) as parts:
                     await send(start)
                     await self._send_parts(parts, send)
+            elif len(content) <= self.chunk_size:
+                await send(start)
+                await send({"type": "http.response.body", "body": content})
             else:
                 await send(start)
                 await self._send_part(content, send, is_last=True)
@@ -137,7 +142,9 @@ def _head(response: Any, request: ApiRequest | None, length: int) -> list[tuple[
         headers["x-request-id"] = ("X-Request-ID", request.request_id)
     if length and "content-length" not in headers:
         headers["content-length"] = ("Content-Length", str(length))
-    lines = [*headers.values(), *(("Set-Cookie", one.output(header="").strip()) for one in response.cookies.values())]
+    lines = list(headers.values())
+    if response.cookies:
+        lines += [("Set-Cookie", one.output(header="").strip()) for one in response.cookies.values()]
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in lines]
 
 

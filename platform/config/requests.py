@@ -26,9 +26,17 @@ class ApiRequest(ASGIRequest):
         self.script_name = scope.get("root_path", "")
         self.path_info = self.path.removeprefix(self.script_name) if self.script_name else self.path
         self.method = scope["method"].upper()
-        self.META = self._meta(scope)
-        self.headers: Any = Headers(self.META)
-        self._set_content_type_params(self.META)
+        self.META = meta = self._meta(scope)
+        if meta.get("CONTENT_TYPE") == "application/json":  # Django's way would parse a few constants anew each time
+            self.content_type, self.content_params = "application/json", {}
+        else:
+            django: Any = self  # the stubs leave it out
+            django._set_content_type_params(meta)  # noqa: SLF001 - as above
+
+    @property
+    def headers(self) -> Any:
+        """The headers by their own names."""
+        return Headers(self.META)
 
     def _meta(self, scope: Mapping[str, Any]) -> dict[str, Any]:
         host, port = scope.get("server") or ("unknown", 0)
@@ -48,14 +56,6 @@ class ApiRequest(ASGIRequest):
                 said = value.decode("latin1")
                 meta[name] = f"{meta[name]},{said}" if name in meta else said
         return meta
-
-    def _set_content_type_params(self, meta: Mapping[str, Any]) -> None:
-        """Django's would parse a few constants anew for each request."""
-        if meta.get("CONTENT_TYPE") == "application/json":
-            self.content_type, self.content_params = "application/json", {}
-        else:
-            django: Any = super()  # the stubs leave it out
-            django._set_content_type_params(meta)  # noqa: SLF001 - as above
 
 
 class Headers(Mapping[str, str]):

@@ -61,10 +61,8 @@ class Observed:
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start":
-                noted["status"] = message["status"]
-                noted["first_byte_ms"] = _milliseconds(clock.monotonic() - began)
-                if "request_id" not in noted:
-                    noted["request_id"] = _request_id(message)
+                noted["status"], noted["head"] = message["status"], message
+                noted["first_byte_ms"] = clock.monotonic() - began
             elif message["type"] == "websocket.accept":
                 noted["status"] = 101
             await send(message)
@@ -79,13 +77,15 @@ class Observed:
         finally:
             counted.dec()
             _notes.reset(token)
+            _conclude(noted)
             _tell(scope, noted, seconds=clock.monotonic() - began)
 
-    async def _trace(self, scope: Scope, receive: Receive, send: Send, noted: Mapping[str, Any]) -> None:
+    async def _trace(self, scope: Scope, receive: Receive, send: Send, noted: dict[str, Any]) -> None:
         with _span(scope) as span:
             try:
                 await self._application(scope, receive, send)
             finally:
+                _conclude(noted)
                 traces.tell(span, _facts(noted), error=str(noted.get("error") or ""))
 
 
@@ -131,6 +131,15 @@ def _unrouted(scope: Mapping[str, Any]) -> str:
     if scope["type"] == "websocket":
         return "websocket"
     return "mcp" if scope["path"].rstrip("/") == "/mcp" else "unmatched"
+
+
+def _conclude(noted: dict[str, Any]) -> None:
+    """Read what the answer's head says, once it is gone."""
+    head = noted.pop("head", None)
+    if head is not None:
+        noted["first_byte_ms"] = _milliseconds(noted["first_byte_ms"])
+        if "request_id" not in noted:
+            noted["request_id"] = _request_id(head)
 
 
 def _request_id(start: Message) -> str | None:

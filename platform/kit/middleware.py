@@ -65,13 +65,13 @@ def request_ids(get_response: Responder) -> Callable[[HttpRequest], HttpResponse
 
 def begin(request: Any) -> Any:
     """Give a request its id, and return the token that `request_ids.current` is reset with at its end."""
-    request.request_id = ids.accept(request.META.get("HTTP_X_REQUEST_ID"))
-    return ids.current.set(request.request_id)
+    request.request_id = named = ids.accept(request.META.get("HTTP_X_REQUEST_ID"))
+    return ids.current.set(named)
 
 
 def refuse_host(request: HttpRequest) -> HttpResponse | None:
     """Refuse an API call to a false host; Django's own check comes later and answers in HTML."""
-    if not is_api(request.path_info) or _is_ours(request.META.get("HTTP_HOST", ""), tuple(settings.ALLOWED_HOSTS)):
+    if _is_ours(request.META.get("HTTP_HOST", ""), tuple(settings.ALLOWED_HOSTS)) or not is_api(request.path_info):
         return None
     try:
         request.get_host()

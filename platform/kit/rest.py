@@ -1,7 +1,7 @@
 """DRF for this platform: async without thread hops, strict JSON in and out, one envelope for every error."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, wraps
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -23,18 +23,26 @@ from kit.wire import JSON, Negotiation, StrictJSONParser, StrictJSONRenderer, as
 
 logger = logging.getLogger(__name__)
 
+_NEGOTIATION = Negotiation()
+_NO_FILES: Any = MultiValueDict()
 _BROKEN = "Something went wrong on our side. Quote the request id if you report it."
 
 
 class StrictRequest(Request):
     """DRF's request, which also reads a body that came without a Content-Length, and never skips an empty one."""
 
-    def __init__(self, request: HttpRequest, **options: Any) -> None:
-        """Wrap Django's request, with what views ask it for at hand: DRF's looks for it here first, in three calls."""
-        super().__init__(request, **options)
+    def __init__(self, request: HttpRequest, *, parsers: Sequence[Any], parser_context: dict[str, Any]) -> None:
+        """Wrap Django's request, with what views ask it for at hand: DRF's looks for it here first, in three calls.
+
+        DRF's own constructor also looks for an encoding and for users of its tests, which are never asked for.
+        """
         asked: Any = request
-        self.META, self.headers = asked.META, asked.headers
-        self.method, self.path = asked.method, asked.path
+        self._request = request
+        self.parsers, self.authenticators, self.negotiator = parsers, (), _NEGOTIATION
+        self.parser_context = parser_context
+        self._data = self._files = self._full_data = self._content_type = Empty
+        self._stream: Any = Empty
+        self.META, self.method, self.path = asked.META, asked.method, asked.path
         self.request_id = getattr(asked, "request_id", None)
 
     @property
@@ -52,10 +60,10 @@ class StrictRequest(Request):
             django._load_data_and_files()  # noqa: SLF001 - the stubs leave it out
             return
         self._full_data = self._data = expected.parse(self._request, expected.media_type, self.parser_context)
-        self._files: Any = MultiValueDict()
+        self._files = _NO_FILES
 
     def _load_stream(self) -> None:
-        self._stream: Any = self._request
+        self._stream = self._request
 
     def _parse(self) -> tuple[Any, Any]:
         if not self.content_type:
@@ -93,12 +101,14 @@ class AsyncAPIView(APIView):
     renderer_classes = (StrictJSONRenderer,)
     format_kwarg: Any = None  # no suffix of a path names a format
     _allow: ClassVar[str]
+    _handlers: ClassVar[Mapping[str, str]]  # by method
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Put together what the class allows, once."""
         super().__init_subclass__(**options)
-        names = [name for name in cls.http_method_names if hasattr(cls, "get" if name == "head" else name)]
-        cls._allow = ", ".join(name.upper() for name in names)
+        named = {name.upper(): "get" if name == "head" else name for name in cls.http_method_names}
+        cls._handlers = {method: name for method, name in named.items() if hasattr(cls, name)}
+        cls._allow = ", ".join(cls._handlers)
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -116,15 +126,15 @@ class AsyncAPIView(APIView):
         DRF's own steps before a handler (authentication, permissions, throttles) are not used.
         """
         context = {"view": self, "args": args, "kwargs": kwargs}
-        wrapped = StrictRequest(
-            request, parsers=_made(self.parser_classes), negotiator=_NEGOTIATION, parser_context=context
-        )
+        wrapped = StrictRequest(request, parsers=_made(self.parser_classes), parser_context=context)
         self.request, self.args, self.kwargs, self.headers = wrapped, args, kwargs, {"Allow": self._allow}
         try:
             chosen = _NEGOTIATION.select_renderer(wrapped, _made(self.renderer_classes))
             wrapped.accepted_renderer, wrapped.accepted_media_type = chosen
-            handler = self._handler_of(wrapped)
-            return self._rendered(await handler(wrapped, *args, **kwargs))
+            name = self._handlers.get(request.method or "")
+            if name is None:
+                raise exceptions.MethodNotAllowed(request.method or "")
+            return self._rendered(await getattr(self, name)(wrapped, *args, **kwargs))
         except Exception as error:  # noqa: BLE001 - the entry point: every error becomes an envelope, the unknown are logged
             return self._rendered(self.handle_exception(error))
         finally:
@@ -137,15 +147,6 @@ class AsyncAPIView(APIView):
     def handle_exception(self, exc: Exception) -> Response:
         """Turn any error into a response."""
         return exception_handler(exc, self.get_exception_handler_context())
-
-    def _handler_of(self, request: Request) -> Callable[..., Awaitable[HttpResponseBase]]:
-        method = (request.method or "").lower()
-        name = "get" if method == "head" else method
-        handler = getattr(self, name, None) if method in self.http_method_names else None
-        if handler is None:
-            raise exceptions.MethodNotAllowed(request.method or "")
-        found: Callable[..., Awaitable[HttpResponseBase]] = handler
-        return found
 
     def _rendered(self, response: HttpResponseBase) -> HttpResponseBase:
         """Django would render a DRF response in a thread, so what it gets is rendered already."""
@@ -160,9 +161,6 @@ class AsyncAPIView(APIView):
             del plain.headers["Content-Type"]
         plain.cookies = final.cookies
         return plain
-
-
-_NEGOTIATION = Negotiation()
 
 
 @cache

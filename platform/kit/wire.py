@@ -132,7 +132,7 @@ class Negotiation(BaseContentNegotiation):
 
         A view that names what it `produces` has one renderer, for what is not a stream; any other is asked for a match.
         """
-        header = request.headers.get("accept", "").lower()
+        header = request.META.get("HTTP_ACCEPT", "").lower()
         produces = getattr((request.parser_context or {}).get("view"), "produces", ())
         if not header or _accepts_any(header, produces):
             return renderers[0], renderers[0].media_type

@@ -10,8 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from kit.errors import InvalidRequest, SkillgateError
-from kit.middleware import request_id_of
-from kit.rest import AsyncAPIView, respond
+from kit.rest import AsyncAPIView, StrictRequest, respond
 from skills import messages
 from skills.api import documentation, messages_schema, relayed, retries
 from skills.api.opening import EVENT_STREAM
@@ -38,14 +37,14 @@ class MessagesView(AsyncAPIView):
         responses=messages_schema.MESSAGE,
         tags=["messages"],
     )
-    async def post(self, request: Request) -> HttpResponseBase:
+    async def post(self, request: StrictRequest) -> HttpResponseBase:
         """Ask Claude directly, with any parameter of its Messages API; streamed if `stream` is true."""
         caller = await callers.of_request(request, verb="messages")
         body = messages.check(request.data)
         ask = Ask(
             caller=caller,
             body=body,
-            request_id=str(request_id_of(request)),
+            request_id=str(request.request_id),
             betas=betas(request),
             finishes_alone=retries.key_of(request) is not None,
         )
@@ -115,7 +114,7 @@ def answer(request: Request, ask: Ask) -> Awaitable[HttpResponseBase]:
 
 def betas(request: Any) -> str:
     """Return the `anthropic-beta` header. Raises `InvalidRequest` for one that is no list of names."""
-    header = str(request.headers.get("anthropic-beta", "")).strip()
+    header = str(request.META.get("HTTP_ANTHROPIC_BETA", "")).strip()
     if header and not _BETAS.fullmatch(header):
         raise InvalidRequest("anthropic-beta: must be up to 32 names, separated by commas", path="anthropic-beta")
     return header

@@ -19,7 +19,7 @@ from skills import idempotency
 from skills.idempotency import Claim, Kept, UnderWay
 from tenants.keys import Caller
 
-HEADER = "Idempotency-Key"
+HEADER = "HTTP_IDEMPOTENCY_KEY"
 REPLAYED = {"Idempotent-Replayed": "true"}
 Result = TypeVar("Result")
 
@@ -35,7 +35,7 @@ Work = Callable[[], Awaitable[Answer]]
 
 def key_of(request: Request) -> str | None:
     """Return the request's idempotency key; raises `InvalidRequest` for one that cannot be used."""
-    key = request.headers.get(HEADER)
+    key = request.META.get(HEADER)
     return None if key is None else idempotency.checked_key(key)
 
 

@@ -115,7 +115,7 @@ def order(
         request_id=request.request_id,
         max_tokens=body.get("max_tokens"),
         cache_system=body.get("cache_system"),
-        freshness=freshness(request.headers.get("Cache-Control", "")),
+        freshness=freshness(request.META.get("HTTP_CACHE_CONTROL", "")),
     )
 
 

@@ -26,10 +26,12 @@ class _Request:
     """What the HTTP edge reads of a request, from a socket's scope."""
 
     def __init__(self, scope: Scope) -> None:
-        self.headers = _headers(scope)
+        headers = _headers(scope)
         self.META = {
             "REMOTE_ADDR": (scope.get("client") or ("",))[0],
-            "HTTP_X_FORWARDED_FOR": self.headers.get("x-forwarded-for", ""),
+            "HTTP_X_FORWARDED_FOR": headers.get("x-forwarded-for", ""),
+            "HTTP_X_API_KEY": headers.get("x-api-key", ""),
+            "HTTP_AUTHORIZATION": headers.get("authorization", ""),
         }
 
 
@@ -74,7 +76,7 @@ async def caller_of(scope: Scope) -> Caller:
     """
     request = _Request(scope)
     given = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [])
-    if given and keys.credentials(request.headers) is None:
+    if given and keys.credentials(request.META) is None:
         caller = await tickets.redeem(given[-1], address=callers.address(request), now=clock.now())
         if not caller.may("run"):
             raise NotAllowed("This key may not be used to run. Ask the tenant's admin for the scope.")

@@ -71,8 +71,10 @@ async def _admitted(scope: Message, headers: dict[str, str]) -> Caller:
     meta = {
         "REMOTE_ADDR": (scope.get("client") or ("", 0))[0],
         "HTTP_X_FORWARDED_FOR": headers.get("x-forwarded-for", ""),
+        "HTTP_X_API_KEY": headers.get("x-api-key", ""),
+        "HTTP_AUTHORIZATION": headers.get("authorization", ""),
     }
-    caller = await callers.of_request(SimpleNamespace(META=meta, headers=headers), verb="run", fresh=True)
+    caller = await callers.of_request(SimpleNamespace(META=meta), verb="run", fresh=True)
     if scope["method"] != "POST":
         raise MethodNotAllowed(
             "Send MCP messages with POST; this server keeps no sessions and no stream beside them.",

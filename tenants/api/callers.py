@@ -19,7 +19,7 @@ async def of_request(request: Any, *, verb: str, fresh: bool = False) -> Caller:
     `AuthenticationFailed` or `NotAllowed`.
     """
     caller = await keys.authenticate(
-        keys.credentials(request.headers), address=address(request), now=clock.now(), fresh=fresh
+        keys.credentials(request.META), address=address(request), now=clock.now(), fresh=fresh
     )
     access.note(tenant=caller.tenant_slug, key=caller.public_id)
     if not caller.may(verb):

@@ -17,6 +17,7 @@ LOOKUPS = Counter("skillgate_key_lookups_total", "Keys looked for among those kn
 _HITS, _MISSES = LOOKUPS.labels("hit"), LOOKUPS.labels("miss")
 
 LIFETIME = timedelta(seconds=5)
+_NOTHING = timedelta(0)
 _MOST_ENTRIES = 10_000
 
 
@@ -36,7 +37,7 @@ _drops = {"count": 0}  # a lookup that was under way while something was dropped
 def find(fingerprint: bytes, *, now: datetime) -> Known | None:
     """Return a key that was found good less than `LIFETIME` ago."""
     known = _known.get(fingerprint)
-    if known is not None and timedelta(0) <= now - known.looked_up_at < LIFETIME:
+    if known is not None and _NOTHING <= now - known.looked_up_at < LIFETIME:
         _HITS.inc()
         return known
     _MISSES.inc()

@@ -1,18 +1,18 @@
 """Where a request carries its key: in a header, never in its URL."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from kit.errors import AuthenticationFailed
 
 
-def credentials(headers: Mapping[str, str]) -> str | None:
-    """Read the key from `X-API-Key` or `Authorization: Bearer`; None without one.
+def credentials(meta: Mapping[str, Any]) -> str | None:
+    """Read the key from `X-API-Key` or `Authorization: Bearer`, as Django's META names them; None without one.
 
-    `headers` are Django's, or a dict with names in lower case. Raises `AuthenticationFailed`
-    for two keys that differ.
+    Raises `AuthenticationFailed` for two keys that differ.
     """
-    in_header = (headers.get("x-api-key") or "").strip()
-    authorization = headers.get("authorization")
+    in_header = (meta.get("HTTP_X_API_KEY") or "").strip()
+    authorization = meta.get("HTTP_AUTHORIZATION")
     if not authorization:
         return in_header or None
     scheme, _, token = authorization.strip().partition(" ")

@@ -50,22 +50,22 @@ def test_the_display_form_shows_eight_of_the_random_characters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "found"),
+    ("meta", "found"),
     [
         ({}, None),
-        ({"x-api-key": "a"}, "a"),
-        ({"authorization": "Bearer a"}, "a"),
-        ({"authorization": "bearer  a "}, "a"),
-        ({"authorization": "Basic a"}, None),
-        ({"authorization": "Bearer"}, None),
-        ({"x-api-key": "a", "authorization": "Bearer a"}, "a"),
-        ({"x-api-key": "a", "authorization": "Basic b"}, "a"),
+        ({"HTTP_X_API_KEY": "a"}, "a"),
+        ({"HTTP_AUTHORIZATION": "Bearer a"}, "a"),
+        ({"HTTP_AUTHORIZATION": "bearer  a "}, "a"),
+        ({"HTTP_AUTHORIZATION": "Basic a"}, None),
+        ({"HTTP_AUTHORIZATION": "Bearer"}, None),
+        ({"HTTP_X_API_KEY": "a", "HTTP_AUTHORIZATION": "Bearer a"}, "a"),
+        ({"HTTP_X_API_KEY": "a", "HTTP_AUTHORIZATION": "Basic b"}, "a"),
     ],
 )
-def test_a_key_is_read_from_either_header(headers: dict[str, str], found: str | None) -> None:
-    assert keys.credentials(headers) == found
+def test_a_key_is_read_from_either_header(meta: dict[str, str], found: str | None) -> None:
+    assert keys.credentials(meta) == found
 
 
 def test_two_different_keys_in_one_request_are_refused() -> None:
     with pytest.raises(AuthenticationFailed):
-        keys.credentials({"x-api-key": "a", "authorization": "Bearer b"})
+        keys.credentials({"HTTP_X_API_KEY": "a", "HTTP_AUTHORIZATION": "Bearer b"})
