@@ -211,6 +211,8 @@ class Flight(ABC, Generic[Said]):
         place.leave()
         is_last = seen.is_finished and self.is_last_attempt
         self._book(reservation, closing, is_last=is_last)
+        if is_last:
+            await asyncio.sleep(0)  # what is given back goes out first: the answer waits for that as well
         if failed is not None or not is_last:
             await self.settled()
         if failed is not None:
