@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 Told = Callable[[Result | Exception], None]
 Batch = dict[asyncio.Future[Result], tuple[Item, float, float]]  # since when each waits, and until when
 Flushing = asyncio.Future[Any] | None  # the task that does it; of an item sent at once what will be its result
+CALM = 8  # so many one by one are no crowd, in which a batch of one is chance: the next one would part from its turn
 
 BATCH_SIZE = Histogram(
     "skillgate_batch_items", "Items flushed together.", ["lane"], buckets=(1, 2, 5, 10, 20, 50, 100, 200)
@@ -75,7 +76,7 @@ class Lane(Generic[Item, Result]):
         self._awaited_until = inf
         self._watch: asyncio.TimerHandle | None = None  # one for all deadlines: it goes off at the earliest
         self._watches_until = inf
-        self._is_calm = at_once is not None  # the last one came alone, and nothing came after it
+        self._lone = CALM  # how many came one by one, and nothing meanwhile
         self._size = BATCH_SIZE.labels(name)
         self._wait = BATCH_WAIT.labels(name)
 
@@ -108,7 +109,7 @@ class Lane(Generic[Item, Result]):
         until = now + within
         if until < self._watches_until:
             self._watch_until(until, now=now)
-        if not (self._is_calm and self._is_sent_at_once(item, answer, now=now, until=until)):
+        if not (self._lone >= CALM and self._is_sent_at_once(item, answer, now=now, until=until)):
             self._queue[answer] = item, now, until
             if self._awaited is None:
                 self._go_on()
@@ -210,6 +211,6 @@ class Lane(Generic[Item, Result]):
         del self._under_way[flushing]
         if self._awaited is flushing:
             self._awaited, self._awaited_until = None, inf
-        self._is_calm = self._at_once is not None and len(batch) == 1 and not self._queue
+        self._lone = 0 if self._queue or len(batch) > 1 else self._lone + 1
         if self._queue:
             self._go_on()

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from kit import pg
-from kit.batching import Lane
+from kit.batching import CALM, Lane
 from kit.errors import BudgetExceeded, Unavailable
 from tests.usage.desk import Desk, account, ask, events, look, open_desk, settled
 from usage import ledger
@@ -239,11 +239,12 @@ async def test_who_is_of_a_crowd_waits_for_the_end_of_the_turn() -> None:
     await asyncio.gather(first, *others)
 
     assert await asyncio.gather(*(prompt.lane.submit(n, within=5) for n in (3, 4))) == [30, 40]
-    assert await prompt.lane.submit(5, within=5) == 50
-    prompt.lane.put(6, within=5)
+    for n in range(5, 5 + CALM):
+        assert await prompt.lane.submit(n, within=5) == n * 10
+    prompt.lane.put(99, within=5)
 
-    assert prompt.flushed == [[1, 2], [3, 4], [5]]
-    assert list(prompt.sent) == [0, 6]
+    assert prompt.flushed == [[1, 2], [3, 4], *([n] for n in range(5, 5 + CALM))]
+    assert list(prompt.sent) == [0, 99]
 
 
 async def test_what_cannot_be_sent_at_once_is_flushed() -> None:
