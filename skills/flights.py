@@ -311,7 +311,7 @@ class Flight(ABC, Generic[Said]):
                 self.admitted.call.drop()
             if self.admitted.place is not None:
                 self.admitted.place.leave()
-            await (self._refunding or self._refund())
+            await self._give_back()
         self._last = last
         if self._ending is None:
             await self.say(last)
@@ -322,6 +322,13 @@ class Flight(ABC, Generic[Said]):
     def _fail(self, error: SkillgateError) -> Said:
         self._error = error
         return self.failed(error)
+
+    async def _give_back(self) -> None:
+        """Give back what was not used; the end waits for it if its caller's next call might be refused for want of it."""
+        if self._refunding is not None and limits.has_room(self.admitted.caller, tokens=self.admitted.taken):
+            loops.start(self._refunding, name="refund")  # it is sent
+        else:
+            await (self._refunding or self._refund())
 
     def _refund(self) -> Coroutine[Any, Any, None]:
         """Give back to the rate limits what was not used, and the place among the concurrent calls."""

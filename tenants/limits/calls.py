@@ -53,6 +53,11 @@ def expects_room(caller: Caller, *, tokens: int) -> bool:
     return _rooms.take(caller.family_id, tokens=tokens)
 
 
+def has_room(caller: Caller, *, tokens: int) -> bool:
+    """Tell whether the next call of so many tokens will hardly be refused, also if what this one gives back comes later."""
+    return _rooms.has(caller.family_id, tokens=tokens)
+
+
 def refund(caller: Caller, *, tokens: int, call_id: str) -> Coroutine[Any, Any, None]:
     """Settle a call: its unused `tokens` are given back and its place is free; again does nothing.
 

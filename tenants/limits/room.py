@@ -40,12 +40,17 @@ class Rooms:
         while len(self._rooms) > _MOST_FAMILIES:
             self._rooms.popitem(last=False)
 
-    def take(self, family_id: int, *, tokens: int) -> bool:
-        """Tell whether one more call will hardly be refused; it has its part of the room until the limits speak again."""
+    def has(self, family_id: int, *, tokens: int) -> bool:
+        """Tell whether one more call will hardly be refused."""
         room = self._rooms.get(family_id)
         if room is None or room.until < self._monotonic():
             return False
-        if room.requests < 1 or room.tokens < tokens or room.concurrent < 1:
+        return room.requests >= 1 and room.tokens >= tokens and room.concurrent >= 1
+
+    def take(self, family_id: int, *, tokens: int) -> bool:
+        """Tell whether one more call will hardly be refused; it has its part of the room until the limits speak again."""
+        if not self.has(family_id, tokens=tokens):
             return False
+        room = self._rooms[family_id]
         room.requests, room.tokens, room.concurrent = room.requests - 1, room.tokens - tokens, room.concurrent - 1
         return True

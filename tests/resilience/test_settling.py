@@ -9,6 +9,7 @@ from kit.errors import AuthenticationFailed
 from kit.statements import Connection
 from skills import inflight, messages, runs
 from skills.events import RunCompleted
+from tenants.limits import shared
 from tests.resilience.bench import Bench, assert_books_agree, events, marker
 
 
@@ -71,3 +72,19 @@ async def test_an_answer_that_is_made_does_not_leave_if_its_key_is_revoked_befor
     assert run.is_spent
     assert [row["state"] for row in await events()] == ["settled"]
     await assert_books_agree()
+
+
+@pytest.mark.parametrize(("at_once", "waits"), [(100, False), (1, True)])
+async def test_an_answer_waits_for_what_it_gives_back_where_the_next_call_needs_that(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, at_once: int, waits: bool
+) -> None:
+    given_back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(shared, "finish", lambda *_, **__: given_back)
+    run = await bench.start(f"Hello {marker()}", concurrent_calls=at_once)
+    answering = asyncio.create_task(runs.complete(run))
+
+    await asyncio.wait({answering}, timeout=1.0 if waits else 10.0)
+
+    assert answering.done() is not waits
+    given_back.set_result(None)
+    assert (await answering).output

@@ -63,6 +63,17 @@ def test_old_news_is_no_news() -> None:
     assert not rooms.take(FAMILY, tokens=1)
 
 
+def test_who_only_looks_takes_no_part_of_the_room() -> None:
+    for few in ({"requests": 2}, {"concurrent": 2}, {"tokens": 20}):
+        rooms = Rooms()
+        rooms.note(FAMILY, left(**few))
+
+        assert rooms.has(FAMILY, tokens=10)
+        assert rooms.has(FAMILY, tokens=10)
+        assert rooms.take(FAMILY, tokens=10)
+        assert not rooms.has(FAMILY, tokens=10)
+
+
 def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
     rooms = Rooms()
     for family_id in range(10_001):
