@@ -34,7 +34,7 @@ class StrictRequest(Request):
     def __init__(self, request: HttpRequest, *, parsers: Sequence[Any], parser_context: dict[str, Any]) -> None:
         """Wrap Django's request, with what views ask it for at hand: DRF's looks for it here first, in three calls.
 
-        DRF's own constructor also looks for an encoding and for users of its tests, which are never asked for.
+        DRF's own constructor also looks for users of its tests, which are never asked for.
         """
         asked: Any = request
         self._request = request
@@ -57,6 +57,7 @@ class StrictRequest(Request):
         expected: Any = (self.parsers or ())[0]
         if self.META.get("CONTENT_TYPE") != expected.media_type:
             django: Any = super()
+            self.parser_context |= {"request": self, "encoding": self._request.encoding or settings.DEFAULT_CHARSET}
             django._load_data_and_files()  # noqa: SLF001 - the stubs leave it out
             return
         self._full_data = self._data = expected.parse(self._request, expected.media_type, self.parser_context)
