@@ -15,7 +15,7 @@ from kit import clock, loops
 from kit.errors import AuthenticationFailed, SkillgateError, Unavailable, UpstreamTimeout
 from kit.pipes import Pipe
 from kit.settings import settings
-from skills import claude, inflight, observing
+from skills import claude, inflight, observing, settlements
 from skills.admission import Admitted
 from skills.claude import StreamEvent
 from skills.events import RunUsage
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 LEAVE_GRACE_SECONDS = 2.0
 STALL_SECONDS = 30.0
-SETTLE_SECONDS = 2.0
 _QUEUED_EVENTS = 64
 
 _UNUSED = RunUsage()
@@ -203,8 +202,7 @@ class Flight(ABC, Generic[Said]):
             failed = await self._read_all(call)
             seen = call.observed
             closing = seen.closing(reservation.admission, book=self.admitted.book, on=reservation.opened_at.date())
-            settling = ledger.settle_once(reservation, closing, within=SETTLE_SECONDS)
-            self._settling = _closed(reservation, closing, settling, lease=lease.keep())
+            self._settling = settlements.begin(reservation, closing, lease=lease.keep())
         # What comes alone is sent by now: what is below is done while the ledger is at work.
         self._fault = seen.fault
         place.report(self._fault, is_answered=seen.prompt is not None)
@@ -234,12 +232,7 @@ class Flight(ABC, Generic[Said]):
 
     async def close_unused(self, state: Literal["settled", "released"]) -> None:
         """Close the first usage event without an attempt: `settled` for an answer from elsewhere."""
-        closing = ledger.Closing(state=state)
-        until = clock.monotonic() + SETTLE_SECONDS
-        try:
-            await ledger.settle_once(self.admitted.reservation, closing, within=SETTLE_SECONDS)
-        except Unavailable:
-            await _go_on_settling(self.admitted.reservation, closing, until=until)
+        await settlements.close(self.admitted.reservation, ledger.Closing(state=state))
 
     async def say(self, said: Said) -> None:
         """Tell whoever listens, waiting for a slow reader as long as `STALL_SECONDS`."""
@@ -370,40 +363,3 @@ class Flight(ABC, Generic[Said]):
             self.admitted.purse.spend(tokens=closing.tokens.total, micros=closing.cost_micros)
         if is_last:
             self._refunding = self._refund()
-
-
-async def _closed(
-    reservation: ledger.Reservation,
-    closing: ledger.Closing,
-    settling: Coroutine[Any, Any, str],
-    *,
-    lease: inflight.Lease,
-) -> None:
-    """Wait for a closing that is on its way, to the end of the lease, and have it told of."""
-    until = clock.monotonic() + SETTLE_SECONDS
-    with lease:
-        try:
-            await settling
-        except Unavailable:
-            await _go_on_settling(reservation, closing, until=until, lease=lease.keep())
-        finally:
-            loop = asyncio.get_running_loop()  # in the turn of the loop after that in which the answer leaves
-            loop.call_soon(loop.call_soon, observing.ended, reservation, closing)
-
-
-async def _go_on_settling(
-    reservation: ledger.Reservation, closing: ledger.Closing, *, until: float, lease: inflight.Lease | None = None
-) -> None:
-    """Try again to close an event until it is closed; from `until` on nobody waits for that."""
-    settling = loops.start(_settle(reservation, closing, lease), name="settle")
-    await asyncio.wait({settling}, timeout=max(0.0, until - clock.monotonic()))
-    if settling.done():
-        settling.result()
-
-
-async def _settle(reservation: ledger.Reservation, closing: ledger.Closing, lease: inflight.Lease | None) -> None:
-    try:
-        await ledger.settle(reservation, closing)
-    finally:
-        if lease is not None:
-            lease.end()

@@ -15,9 +15,7 @@ _RANDOM = (1 << 80) - 1 - (0xF << 76 | 0b11 << 62)
 _PAIRS = tuple(first + second for first in BASE62 for second in BASE62)  # 62 * 62 = 3844 of them
 Prepared = TypeVar("Prepared")
 _set = object.__setattr__  # of an id's fields: its constructor first finds out in which of six forms it was given
-_AT_ONCE = (
-    32  # ids are prepared by the dozen: one system call instead of as many, and arithmetic that stays in the cache
-)
+_AT_ONCE = 32  # so many ids are prepared together: one system call, and arithmetic that stays in the cache
 _RANDOM_BYTES, _NAME_BYTES = 10, 17
 _drawn: list[bytes] = []
 _names: list[str] = []

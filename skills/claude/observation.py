@@ -146,9 +146,7 @@ class Observation:
             value = usage.get(name)
             if value is None and otherwise is not None:
                 value = otherwise
-            elif (
-                type(value) is not int or not 0 <= value <= _MOST_PLAUSIBLE
-            ):  # for `isinstance` true is an integer, too
+            elif type(value) is not int or not 0 <= value <= _MOST_PLAUSIBLE:  # for `isinstance` true is one, too
                 self.unsound.append(f"{name} is not a sound count")
                 value = None
             counts.append(value)
