@@ -107,9 +107,6 @@ class ApiHandler(ASGIHandler):
                 async with aclosing(aiter(answer)) as parts:
                     await send(start)
                     await self._send_parts(parts, send)
-            elif len(content) <= self.chunk_size:
-                await send(start)
-                await send({"type": "http.response.body", "body": content})
             else:
                 await send(start)
                 await self._send_part(content, send, is_last=True)

@@ -40,9 +40,13 @@ class Breaker:
         self._monotonic = monotonic
         self._failures = 0
         self._pause = settings.CLAUDE_BREAKER_SECONDS
-        self.is_closed = True  # calls pass as ever
         self._until: float | None = None  # when a probe may go; None while closed
         self._probe_until = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether calls pass as ever."""
+        return self._until is None
 
     @property
     def is_ready(self) -> bool:
@@ -96,13 +100,13 @@ class Breaker:
 
     def open(self, seconds: float) -> None:
         """Hold calls back for some seconds."""
-        self.is_closed, self._until = False, self._monotonic() + seconds
+        self._until = self._monotonic() + seconds
         self._probe_until = 0.0
         OPEN.labels(self._key.kind, self._model).set(1)
 
     def close(self) -> None:
         """Let everything pass again."""
-        self.is_closed, self._failures, self._until, self._probe_until = True, 0, None, 0.0
+        self._failures, self._until, self._probe_until = 0, None, 0.0
         self._pause = settings.CLAUDE_BREAKER_SECONDS
         OPEN.labels(self._key.kind, self._model).set(0)
 

@@ -22,19 +22,6 @@ Scope = dict[str, Any]
 _RENEWAL_SECONDS = seats.LEASE_SECONDS / 3
 
 
-class _Request:
-    """What the HTTP edge reads of a request, from a socket's scope."""
-
-    def __init__(self, scope: Scope) -> None:
-        headers = _headers(scope)
-        self.META = {
-            "REMOTE_ADDR": (scope.get("client") or ("",))[0],
-            "HTTP_X_FORWARDED_FOR": headers.get("x-forwarded-for", ""),
-            "HTTP_X_API_KEY": headers.get("x-api-key", ""),
-            "HTTP_AUTHORIZATION": headers.get("authorization", ""),
-        }
-
-
 def _headers(scope: Scope) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
@@ -74,7 +61,7 @@ async def caller_of(scope: Scope) -> Caller:
 
     Raises `AuthenticationFailed`, `NotAllowed`, `RateLimited` or `Unavailable`.
     """
-    request = _Request(scope)
+    request = callers.Bare(scope, _headers(scope))
     given = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [])
     if given and keys.credentials(request.META) is None:
         caller = await tickets.redeem(given[-1], address=callers.address(request), now=clock.now())

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,13 +68,7 @@ async def _loaded() -> ModuleType:
 
 async def _admitted(scope: Message, headers: dict[str, str]) -> Caller:
     _check_names(headers)
-    meta = {
-        "REMOTE_ADDR": (scope.get("client") or ("", 0))[0],
-        "HTTP_X_FORWARDED_FOR": headers.get("x-forwarded-for", ""),
-        "HTTP_X_API_KEY": headers.get("x-api-key", ""),
-        "HTTP_AUTHORIZATION": headers.get("authorization", ""),
-    }
-    caller = await callers.of_request(SimpleNamespace(META=meta), verb="run", fresh=True)
+    caller = await callers.of_request(callers.Bare(scope, headers), verb="run", fresh=True)
     if scope["method"] != "POST":
         raise MethodNotAllowed(
             "Send MCP messages with POST; this server keeps no sessions and no stream beside them.",

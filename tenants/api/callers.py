@@ -1,6 +1,7 @@
 """From an HTTP request to the caller: the first step of every API view."""
 
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -10,6 +11,19 @@ from kit import access, clock
 from kit.errors import NotAllowed
 from tenants import keys
 from tenants.keys import Caller
+
+
+class Bare:
+    """What is read here of a request, for an edge that has no more of it than its ASGI scope."""
+
+    def __init__(self, scope: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        """Take in a scope and its headers, by names in lower case."""
+        self.META = {
+            "REMOTE_ADDR": (scope.get("client") or ("",))[0],
+            "HTTP_X_FORWARDED_FOR": headers.get("x-forwarded-for", ""),
+            "HTTP_X_API_KEY": headers.get("x-api-key", ""),
+            "HTTP_AUTHORIZATION": headers.get("authorization", ""),
+        }
 
 
 async def of_request(request: Any, *, verb: str, fresh: bool = False) -> Caller:
